@@ -1,0 +1,97 @@
+"""Every setting once, read from the environment, failing at start with the variable's name.
+
+Connections and secrets only; policy (limits, confirmations, fees) is audited rows in the database. Each secret may
+come from a file instead: `COFFER_API_SECRET_FILE=/run/secrets/api` wins over `COFFER_API_SECRET`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class SettingsError(SystemExit):
+    """Raised at start: names the variables that are missing or wrong."""
+
+
+def _hex32(value: SecretStr) -> SecretStr:
+    try:
+        raw = bytes.fromhex(value.get_secret_value())
+    except ValueError:
+        raise ValueError("must be hexadecimal") from None
+    if len(raw) < 32:
+        raise ValueError("must be at least 32 bytes (64 hex digits)")
+    return value
+
+
+HexSecret = Annotated[SecretStr, AfterValidator(_hex32)]
+
+
+class _FileSecrets(PydanticBaseSettingsSource):
+    """`NAME_FILE` in the environment: the value is the first line of that file."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"COFFER_{field_name.upper()}_FILE")
+        if path is None:
+            return None, field_name, False
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise SettingsError(f"coffer: COFFER_{field_name.upper()}_FILE: {error.strerror}") from None
+        return (lines[0] if lines else ""), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(f, name)[0] for name, f in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """All of Coffer's processes share one set; each reads only what it needs (the API holds no node secret)."""
+
+    model_config = SettingsConfigDict(env_prefix="COFFER_", extra="ignore")
+
+    mode: Literal["test", "live"] = "test"
+    database_url: SecretStr
+    redis_url: SecretStr | None = None  #: absent: workers poll only, limits count per process
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    api_workers: int = 2
+    api_threads: int = 8
+    api_secret: HexSecret | None = None  #: master of key pepper, cursors, request signing and operator sessions
+    api_rate_limit: str = "6000/minute"  #: per key; `N/second`, `N/minute` …, as flask-limiter reads them
+    trusted_proxies: int = 0  #: reverse proxies in front, for client addresses
+
+    row_mac_key: HexSecret | None = None  #: api and signers; a withdrawal without its MAC is never signed
+    signer_dir: Path | None = None  #: the signer's own record, outside the database
+
+    bitcoin_network: Literal["main", "test", "testnet4", "signet", "regtest"] = "regtest"
+    bitcoin_rpc_url: SecretStr | None = None  #: http://user:password@host:port
+    bitcoin_rpc_timeout_seconds: int = 30
+    bitcoin_wallet: str = "coffer"
+    bitcoin_wallet_passphrase: SecretStr | None = None
+    bitcoin_zmq_url: str | None = None  #: hashblock publisher; absent: polling only
+    bitcoin_daily_outflow_cap: str = "10"  #: BTC that the signer lets out in 24 hours, whatever the database says
+    bitcoin_cold_address: str | None = None
+
+    log_format: Literal["json", "console"] = "json"
+    log_level: str = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return sources["init_settings"], _FileSecrets(settings_cls), sources["env_settings"]
+
+
+def load() -> Settings:
+    """The settings of this process. Ends it with one line a fault, naming the variable, never its value."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # fields come from the environment
+    except ValidationError as error:
+        lines = [f"COFFER_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("coffer: settings refused\n  " + "\n  ".join(lines)) from None

@@ -1,0 +1,1 @@
+"""One adapter per chain behind one protocol; nothing here touches the database."""
