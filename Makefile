@@ -1,0 +1,40 @@
+# Every target sets up what it needs first; the second time that takes no time.
+DB ?= sqlite
+NAME ?= default
+KEEP ?= 0
+JOBS ?= 2
+TESTS ?=
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up bench faults check
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## deposits, transfers and withdrawals on a real bitcoind, told as they happen (about a minute)
+	@scripts/setup demo
+	@.venv/bin/coffer demo
+
+test: check  ## check, then the whole suite on real nodes, Redis, SQLite and MariaDB (TESTS=path JOBS=2)
+	@scripts/setup test
+	@$(PY) -m pytest -n $(JOBS) $(TESTS)
+
+up:  ## the same stack kept running, in .run/NAME (DB=mariadb NAME=default KEEP=1); Ctrl-C ends it
+	@scripts/setup up --db $(DB)
+	@exec .venv/bin/coffer up --db $(DB) --name $(NAME) $(if $(filter 1,$(KEEP)),--keep)
+
+bench:  ## measured figures, each beside its limit
+	@scripts/setup test
+	@$(PY) -m bench
+
+faults:  ## die at every crash point, start again, check the invariants
+	@scripts/setup test
+	@$(PY) -m tests.faults
+
+check:  ## ruff, mypy and the import contracts
+	@scripts/setup check
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports
