@@ -128,6 +128,7 @@ class ChainBalance:
     total_units: int
     spendable_units: int  #: of these, what a payment may use now
     tip: Tip
+    pending_units: int = 0  #: of the total, what outsiders have sent and no block holds yet
 
 
 @dataclass(frozen=True, slots=True)

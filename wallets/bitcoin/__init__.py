@@ -1,0 +1,1 @@
+"""Bitcoin Core as a `ChainWallet`, and Bitcoin addresses without a node."""

@@ -1,0 +1,46 @@
+"""Addresses of the model chain: `fake1`, 32 hex digits of a hash, 6 of a checksum; lower case is canonical."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import sha256
+
+from ledger.errors import InvalidAddress
+from ledger.money import format_units
+
+_SHAPE = re.compile(r"fake1([0-9a-f]{32})([0-9a-f]{6})", re.ASCII)
+
+
+@lru_cache(maxsize=100_000)
+def derive(path: str) -> str:
+    """The address of any text, such as `fakepub:coffer/7` or `outside/3`."""
+    body = sha256(path.encode()).hexdigest()[:32]
+    return f"fake1{body}{_checksum(body)}"
+
+
+def _checksum(body: str) -> str:
+    return sha256(b"checksum" + body.encode()).hexdigest()[:6]
+
+
+class FakeAddressBook:
+    """An `AddressBook` that refuses what Bitcoin's refuses: other networks, bad checksums, mixed case, spaces."""
+
+    def parse(self, text: str) -> str:
+        if text != text.lower() and text != text.upper():
+            raise InvalidAddress("/address", "mixes upper and lower case")
+        match = _SHAPE.fullmatch(text.lower()) if text.isascii() else None
+        if match is None:
+            raise InvalidAddress("/address", "is not an address of this network")
+        if _checksum(match.group(1)) != match.group(2):
+            raise InvalidAddress("/address", "has a wrong checksum")
+        return text.lower()
+
+    def at(self, account_public_key: str, index: int) -> str:
+        if index < 0:
+            raise ValueError("an address index is not negative")
+        return derive(f"{account_public_key}/{index}")
+
+    def uri(self, address: str, units: int | None, label: str | None = None) -> str:
+        amount = "" if units is None else f"?amount={format_units(units, 8)}"
+        return f"fake:{address}{amount}"

@@ -1,0 +1,76 @@
+"""Which adapter serves a chain. Adding a coin is one line in each table.
+
+Adapters are imported when first asked for, so that the API process, which asks for address books only, never
+loads an RPC library or reads a node's credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ledger.errors import WrongNetwork
+from wallets.protocol import AddressBook, ChainWallet
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+_T = TypeVar("_T")
+
+
+def address_book(chain: str, settings: Settings) -> AddressBook:
+    """The addresses of a chain: no node, no secret. Raises `LookupError` for a chain nobody serves."""
+    return _find(_ADDRESS_BOOKS, chain)(settings)
+
+
+def wallet(chain: str, settings: Settings) -> ChainWallet:
+    """The master wallet of a chain; connects to nothing before its first call. Raises `LookupError`."""
+    return _find(_WALLETS, chain)(settings)
+
+
+def chains() -> tuple[str, ...]:
+    """Every chain that can be asked for."""
+    return tuple(_WALLETS)
+
+
+def _bitcoin_addresses(settings: Settings) -> AddressBook:
+    if _fake_file(settings) is not None:
+        from wallets.fake import FakeAddressBook
+
+        return FakeAddressBook()
+    from wallets.bitcoin.addresses import BitcoinAddressBook
+
+    return BitcoinAddressBook(settings.bitcoin_network)
+
+
+def _bitcoin_wallet(settings: Settings) -> ChainWallet:
+    fake_file = _fake_file(settings)
+    if fake_file is not None:
+        from wallets.fake import FakeChain, FakeWallet
+
+        return FakeWallet(FakeChain(fake_file), settings.bitcoin_wallet)
+    from wallets.bitcoin.wallet import BitcoinWallet
+
+    return BitcoinWallet.from_settings(settings)
+
+
+def _fake_file(settings: Settings) -> Path | None:
+    """`COFFER_BITCOIN_RPC_URL=fake:/path` puts test installations on a model chain in a file; live ones refuse it."""
+    url = "" if settings.bitcoin_rpc_url is None else settings.bitcoin_rpc_url.get_secret_value()
+    if not url.startswith("fake:"):
+        return None
+    if settings.mode != "test" or settings.bitcoin_network != "regtest":
+        raise WrongNetwork("the fake chain serves only test mode on regtest")
+    return Path(url.removeprefix("fake:"))
+
+
+_ADDRESS_BOOKS: dict[str, Callable[[Settings], AddressBook]] = {"bitcoin": _bitcoin_addresses}
+_WALLETS: dict[str, Callable[[Settings], ChainWallet]] = {"bitcoin": _bitcoin_wallet}
+
+
+def _find(table: dict[str, Callable[[Settings], _T]], chain: str) -> Callable[[Settings], _T]:
+    try:
+        return table[chain]
+    except KeyError:
+        raise LookupError(f"no adapter for chain {chain!r}") from None
