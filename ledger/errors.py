@@ -1,31 +1,31 @@
 """Every error Coffer raises on purpose, as one tree.
 
-    CofferError
-    ├── InvalidInput            the caller sent something that breaks a named rule (HTTP 422)
-    │   ├── InvalidAmount
-    │   └── InvalidAddress
-    ├── Refused                 well formed, but the present state forbids it (HTTP 4xx by code)
-    │   ├── InsufficientFunds
-    │   ├── LimitExceeded
-    │   ├── StateConflict
-    │   ├── AssetPaused
-    │   ├── AccountFrozen
-    │   └── NotFound
-    ├── DatabaseError
-    │   ├── CommitUnknown       the reply to COMMIT was lost: re-read by natural key before anything else
-    │   ├── DatabaseUnavailable nothing was written
-    │   ├── UnsafeDatabase      settings that could lose an acknowledged commit: refuse to start
-    │   └── SchemaMismatch      another schema version: refuse to start
-    ├── LedgerBroken            an impossible ledger state; the asset must stop
-    ├── LeaseLost               another worker owns the row now; nothing was written
-    └── WalletError
-        ├── NodeUnavailable     no usable answer (down, warming up, time-out): whether it acted is unknown
-        ├── NodeNotReady        it answers, but syncing, stale or alone: wait
-        ├── WrongNetwork        another chain or genesis: refuse to start
-        ├── NodeProtocolError   an answer of an unexpected shape: stop, do not guess
-        ├── InsufficientHotFunds the wallet cannot pay this now
-        ├── ResourceTaken       a chosen input belongs to another live payment
-        └── TransactionRefused  the node examined the bytes and will not have them; look up before judging
+CofferError
+├── InvalidInput            the caller sent something that breaks a named rule (HTTP 422)
+│   ├── InvalidAmount
+│   └── InvalidAddress
+├── Refused                 well formed, but the present state forbids it (HTTP 4xx by code)
+│   ├── InsufficientFunds
+│   ├── LimitExceeded
+│   ├── StateConflict
+│   ├── AssetPaused
+│   ├── AccountFrozen
+│   └── NotFound
+├── DatabaseError
+│   ├── CommitUnknown       the reply to COMMIT was lost: re-read by natural key before anything else
+│   ├── DatabaseUnavailable nothing was written
+│   ├── UnsafeDatabase      settings that could lose an acknowledged commit: refuse to start
+│   └── SchemaMismatch      another schema version: refuse to start
+├── LedgerBroken            an impossible ledger state; the asset must stop
+├── LeaseLost               another worker owns the row now; nothing was written
+└── WalletError
+    ├── NodeUnavailable     no usable answer (down, warming up, time-out): whether it acted is unknown
+    ├── NodeNotReady        it answers, but syncing, stale or alone: wait
+    ├── WrongNetwork        another chain or genesis: refuse to start
+    ├── NodeProtocolError   an answer of an unexpected shape: stop, do not guess
+    ├── InsufficientHotFunds the wallet cannot pay this now
+    ├── ResourceTaken       a chosen input belongs to another live payment
+    └── TransactionRefused  the node examined the bytes and will not have them; look up before judging
 """
 
 from __future__ import annotations

@@ -44,9 +44,11 @@ def parse_amount(text: object, asset: Asset, pointer: str = "/amount") -> int:
     whole, fraction = match.group(1), match.group(2) or ""
     if len(fraction) > asset.decimals:
         raise InvalidAmount(
-            pointer, f"{asset.code} has {asset.decimals} decimals; amounts are never rounded", "amount_precision_exceeded"
+            pointer,
+            f"{asset.code} has {asset.decimals} decimals; amounts are never rounded",
+            "amount_precision_exceeded",
         )
-    units = int(whole) * 10**asset.decimals + int(fraction.ljust(asset.decimals, "0") or "0")
+    units: int = int(whole) * 10**asset.decimals + int(fraction.ljust(asset.decimals, "0") or "0")
     if units == 0:
         raise InvalidAmount(pointer, "must be greater than zero")
     if units > asset.supply_max_units:

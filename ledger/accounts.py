@@ -1,0 +1,88 @@
+"""Ledger accounts: one per owner, kind and asset, made when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+
+from ledger.db import Tx
+from ledger.errors import AccountFrozen, LedgerBroken
+from ledger.schema import GUARDED_KINDS, account, balance, ledger_account
+
+#: The house's own project and account: the first rows of every database.
+HOUSE_PROJECT = 1
+HOUSE_ACCOUNT = 1
+
+Owner = tuple[int, str]  #: (account id, kind)
+
+
+def house(kind: str) -> Owner:
+    """The house's ledger account of a kind, as `find` and `legs` take it."""
+    return HOUSE_ACCOUNT, kind
+
+
+def find(tx: Tx, owners: Iterable[Owner], asset: str) -> dict[Owner, int]:
+    """Ledger account ids of these owners in one asset; missing ones are created (with a zero balance row)."""
+    wanted = set(owners)
+    found = _existing(tx, wanted, asset)
+    for owner in sorted(wanted - found.keys()):
+        found[owner] = _create(tx, owner, asset)
+    return found
+
+
+def _existing(tx: Tx, wanted: set[Owner], asset: str) -> dict[Owner, int]:
+    a = ledger_account.c
+    query = select(a.id, a.account_id, a.kind).where(tuple_(a.account_id, a.kind).in_(sorted(wanted)), a.asset == asset)
+    return {(row.account_id, row.kind): row.id for row in tx.all(query)}
+
+
+def _create(tx: Tx, owner: Owner, asset: str) -> int:
+    account_id, kind = owner
+    try:
+        with tx.savepoint():
+            row_id = tx.insert(insert(ledger_account).values(account_id=account_id, kind=kind, asset=asset))
+            if kind in GUARDED_KINDS:
+                tx.execute(insert(balance).values(ledger_account_id=row_id, units=0))
+            return row_id
+    except IntegrityError:
+        found = _existing(tx, {owner}, asset)  # another transaction was first
+        if owner not in found:
+            raise
+        return found[owner]
+
+
+def lock_balances(tx: Tx, ids: Iterable[int]) -> dict[int, int]:
+    """The units of these ledger accounts' balance rows, locked in id order until the transaction ends.
+
+    House accounts have no row and are absent from the answer. Lock everything a unit needs in one call: that order
+    is what keeps two units from waiting for each other.
+    """
+    b = balance.c
+    query = select(b.ledger_account_id, b.units).where(b.ledger_account_id.in_(sorted(set(ids))))
+    rows = tx.all(query.order_by(b.ledger_account_id).with_for_update())
+    return {row.ledger_account_id: row.units for row in rows}
+
+
+def check_not_frozen(tx: Tx, account_id: int) -> None:
+    """Raises `AccountFrozen` while the account may not spend."""
+    reason = tx.value(select(account.c.frozen_reason).where(account.c.id == account_id))
+    if reason is not None:
+        raise AccountFrozen(f"the account is frozen: {reason}")
+
+
+def freeze(tx: Tx, account_id: int, reason: str) -> bool:
+    """Stop the account from spending; False when it was frozen already (the first reason stays)."""
+    if account_id == HOUSE_ACCOUNT:
+        raise LedgerBroken("the house account cannot be frozen")
+    values = {"frozen_reason": reason, "frozen_at": tx.now, "updated_at": tx.now, "version": account.c.version + 1}
+    condition = (account.c.id == account_id) & account.c.frozen_reason.is_(None)
+    return tx.execute(update(account).where(condition).values(values)).rowcount == 1
+
+
+def unfreeze(tx: Tx, account_id: int, reason: str) -> bool:
+    """Let the account spend again if it was frozen for exactly this reason."""
+    values = {"frozen_reason": None, "frozen_at": None, "updated_at": tx.now, "version": account.c.version + 1}
+    condition = (account.c.id == account_id) & (account.c.frozen_reason == reason)
+    return tx.execute(update(account).where(condition).values(values)).rowcount == 1

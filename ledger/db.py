@@ -1,0 +1,257 @@
+"""The database behind one small door: engines set up safely, units of work that commit whole or not at all.
+
+A unit of work is a function of a `Tx`. `Database.run` retries it when the database gave up on it (deadlock, lock
+wait, lost connection before COMMIT) and never when COMMIT itself was lost: then `CommitUnknown` is raised and the
+caller re-reads by natural key. No node call belongs inside a unit of work.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Executable, Row, event, exc, text
+from sqlalchemy import create_engine as sa_create_engine
+from sqlalchemy.engine import Engine, make_url
+
+from ledger.crashpoint import crashpoint
+from ledger.errors import CommitUnknown, DatabaseUnavailable, UnsafeDatabase
+
+T = TypeVar("T")
+
+#: How often a unit that the database rolled back is run again before the caller is told.
+UNIT_TRIES_MAX = 6
+
+#: Seconds a statement waits for another writer's lock.
+LOCK_WAIT_SECONDS = 10
+
+Wake = tuple[str, int]
+
+
+class Tx:
+    """One open transaction. `now` is the database's clock in microseconds, read once."""
+
+    def __init__(self, connection: Connection, now: int, *, sqlite: bool) -> None:
+        self.connection = connection
+        self.now = now
+        self.sqlite = sqlite
+        self.wakes: list[Wake] = []
+
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        return self.connection.execute(statement, parameters)
+
+    def all(self, statement: Executable) -> Sequence[Row[Any]]:
+        return self.connection.execute(statement).all()
+
+    def first(self, statement: Executable) -> Row[Any] | None:
+        return self.connection.execute(statement).first()
+
+    def one(self, statement: Executable) -> Row[Any]:
+        return self.connection.execute(statement).one()
+
+    def value(self, statement: Executable) -> Any:
+        return self.connection.execute(statement).scalar()
+
+    def insert(self, statement: Executable) -> int:
+        """Run an INSERT and return the new row's id."""
+        key = self.connection.execute(statement).inserted_primary_key
+        if key is None:
+            raise TypeError("not an INSERT of one row")
+        return int(key[0])
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What happens inside can be undone alone, by raising."""
+        with self.connection.begin_nested():
+            yield
+
+    def wake(self, kind: str, row_id: int) -> None:
+        """Ask that `advance(kind, row_id)` runs soon after this commits. A hint: it may be lost."""
+        if (kind, row_id) not in self.wakes:
+            self.wakes.append((kind, row_id))
+
+
+class Database:
+    """An engine with Coffer's promises. Safe to share between threads; call `after_fork` in a forked child."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.engine = create_engine(url, pool_size=pool_size)
+        self.sqlite = self.engine.dialect.name == "sqlite"
+        self.on_commit: Callable[[Sequence[Wake]], None] | None = None
+
+    def run(self, unit: Callable[[Tx], T], name: str) -> T:
+        """Run `unit` in one transaction and commit it; its wake-ups go out after the commit.
+
+        `name` is the place in crash tests: `name.before_commit`, `name.after_commit`. The unit may run several
+        times, so its only effects are those of its transaction. Raises `DatabaseUnavailable` (nothing written),
+        `CommitUnknown`, and whatever the unit raises (after a rollback).
+        """
+        for attempt in range(1, UNIT_TRIES_MAX + 1):
+            try:
+                return self._once(unit, name)
+            except exc.DBAPIError as error:
+                if not _rolled_back_by_the_database(error):
+                    raise
+                if attempt == UNIT_TRIES_MAX:
+                    raise DatabaseUnavailable(f"{name}: {type(error.orig).__name__}") from error
+                time.sleep(random.uniform(0.01, 0.05) * attempt)
+        raise AssertionError("unreachable")
+
+    def read(self, unit: Callable[[Tx], T]) -> T:
+        """Run a unit that writes nothing; on SQLite it takes no write lock."""
+        try:
+            with self.engine.connect().execution_options(coffer_read=True) as connection:
+                with connection.begin():
+                    return unit(Tx(connection, self._now(connection), sqlite=self.sqlite))
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            raise DatabaseUnavailable(type(error).__name__) from error
+
+    def _once(self, unit: Callable[[Tx], T], name: str) -> T:
+        try:
+            connection = self.engine.connect()
+        except exc.DBAPIError as error:
+            raise DatabaseUnavailable(f"{name}: no connection") from error
+        except exc.TimeoutError as error:
+            raise DatabaseUnavailable(f"{name}: all connections are busy") from error
+        with connection:
+            transaction = connection.begin()
+            try:
+                tx = Tx(connection, self._now(connection), sqlite=self.sqlite)
+                result = unit(tx)
+                crashpoint(f"{name}.before_commit")
+            except BaseException:
+                transaction.close()
+                raise
+            _commit(transaction, name)
+        crashpoint(f"{name}.after_commit")
+        if tx.wakes and self.on_commit is not None:
+            self.on_commit(tx.wakes)
+        return result
+
+    def _now(self, connection: Connection) -> int:
+        if self.sqlite:  # an embedded database has its host's clock
+            return time.time_ns() // 1000
+        return int(connection.execute(_MARIADB_NOW).scalar_one())
+
+    def now(self) -> int:
+        """The database's clock, microseconds UTC."""
+        return self.read(lambda tx: tx.now)
+
+    def after_fork(self) -> None:
+        """Forget, without closing, the connections that belong to the parent process."""
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+_MARIADB_NOW = text("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
+
+#: 1213 deadlock, 1205 lock wait, 1020 changed since last read; 2002-2013 connection refused, gone or lost.
+_MARIADB_RETRY = frozenset({1213, 1205, 1020, 2002, 2003, 2006, 2013, 1053, 1927})
+
+
+def _rolled_back_by_the_database(error: exc.DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    orig = error.orig
+    if orig is not None and type(orig).__module__.startswith("sqlite3"):
+        return "locked" in str(orig) or "busy" in str(orig)
+    arguments: tuple[Any, ...] = getattr(orig, "args", ())
+    return len(arguments) > 0 and arguments[0] in _MARIADB_RETRY
+
+
+def _commit(transaction: Any, name: str) -> None:
+    try:
+        transaction.commit()
+    except exc.DBAPIError as error:
+        if error.orig is not None and type(error.orig).__module__.startswith("sqlite3"):
+            transaction.close()
+            raise  # SQLite refused the commit: it did not happen
+        raise CommitUnknown(f"{name}: the reply to COMMIT was lost") from error
+
+
+def create_engine(url: str, *, pool_size: int = 10) -> Engine:
+    """An engine whose every connection is set up for durability; unsafe servers are refused by `check_safe`."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sa_create_engine(parsed, pool_size=pool_size, max_overflow=20, pool_timeout=30)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        engine = sa_create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=20,
+            pool_timeout=30,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            isolation_level="READ COMMITTED",
+            connect_args={"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60, "charset": "utf8mb4"},
+        )
+        event.listen(engine, "connect", _prepare_mariadb)
+    return engine
+
+
+def _prepare_sqlite(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None  # the driver must not begin transactions on its own: see _begin_sqlite
+    cursor = raw.cursor()
+    for pragma in (
+        f"busy_timeout={LOCK_WAIT_SECONDS * 1000}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+        "trusted_schema=OFF",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later would get SQLITE_BUSY at the upgrade, whatever the timeout.
+    read_only = connection.get_execution_options().get("coffer_read", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _prepare_mariadb(raw: Any, _record: Any) -> None:
+    with raw.cursor() as cursor:
+        cursor.execute(
+            "SET SESSION sql_mode='STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
+            f"SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}, SESSION time_zone='+00:00'"
+        )
+
+
+def check_safe(database: Database) -> None:
+    """Refuse a database that could lose an acknowledged commit. Raises `UnsafeDatabase` naming the setting."""
+    with database.engine.connect() as connection:
+        wrong = _sqlite_faults(connection) if database.sqlite else _mariadb_faults(connection)
+    if wrong:
+        raise UnsafeDatabase("; ".join(wrong))
+
+
+def _sqlite_faults(connection: Connection) -> list[str]:
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    actual = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+    return [f"PRAGMA {n} must be {w}, is {actual[n]}" for n, w in wanted.items() if actual[n] != w]
+
+
+def _mariadb_faults(connection: Connection) -> list[str]:
+    rows = connection.exec_driver_sql(
+        "SHOW VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', 'sync_binlog', 'log_bin', "
+        "'sql_mode', 'innodb_doublewrite', 'wsrep_on')"
+    )
+    server = {str(name).lower(): str(value) for name, value in rows}
+    faults = []
+    if server.get("innodb_flush_log_at_trx_commit") != "1":
+        faults.append("innodb_flush_log_at_trx_commit must be 1")
+    if server.get("log_bin") == "ON" and server.get("sync_binlog") != "1":
+        faults.append("sync_binlog must be 1 while log_bin is on")
+    if "STRICT_TRANS_TABLES" not in server.get("sql_mode", ""):
+        faults.append("sql_mode must contain STRICT_TRANS_TABLES")
+    if server.get("wsrep_on") == "ON":
+        faults.append("wsrep_on must be OFF: one writer only")
+    return faults

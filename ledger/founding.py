@@ -1,0 +1,56 @@
+"""The first rows of a database: its mode, the house, the assets. Safe to repeat; a later run changes nothing."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select
+
+from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
+from ledger.audit import GENESIS
+from ledger.db import Database, Tx
+from ledger.errors import SchemaMismatch
+from ledger.ids import new_id
+from ledger.money import BTC, Asset
+from ledger.schema import account, asset, audit_head, chain, index_counter, installation, project
+
+#: Assets that exist from the start; tokens are added as rows by operators.
+NATIVE_ASSETS = (BTC,)
+
+
+def found(database: Database, mode: str) -> None:
+    """Write the first rows. Raises `SchemaMismatch` when the database was founded for the other mode."""
+    database.run(lambda tx: _found(tx, mode), "found")
+
+
+def check_mode(database: Database, mode: str) -> None:
+    """Raises `SchemaMismatch` unless the database was founded for this mode."""
+    there = database.read(lambda tx: tx.value(select(installation.c.mode)))
+    if there != mode:
+        raise SchemaMismatch(f"COFFER_MODE is {mode}, the database was made for {there or 'nothing yet'}")
+
+
+def _found(tx: Tx, mode: str) -> None:
+    there = tx.value(select(installation.c.mode))
+    if there is not None:
+        if there != mode:
+            raise SchemaMismatch(f"COFFER_MODE is {mode}, the database was made for {there}")
+        return
+    born = {"created_at": tx.now}
+    house = {"reference": "house", "kind": "house", "version": 1, "updated_at": tx.now}
+    tx.execute(insert(installation).values(born | {"id": 1, "mode": mode, "public_id": new_id("in")}))
+    tx.execute(insert(project).values(born | {"id": HOUSE_PROJECT, "public_id": new_id("pj"), "name": "house"}))
+    tx.execute(
+        insert(account).values(
+            born | house | {"id": HOUSE_ACCOUNT, "public_id": new_id("ac"), "project_id": HOUSE_PROJECT}
+        )
+    )
+    tx.execute(insert(audit_head).values(id=1, audit_id=0, hash=GENESIS))
+    for native in NATIVE_ASSETS:
+        _add_asset(tx, native)
+
+
+def _add_asset(tx: Tx, native: Asset) -> None:
+    if tx.value(select(chain.c.name).where(chain.c.name == native.chain)) is None:
+        tx.execute(insert(chain).values(name=native.chain, watched_count=0))
+        tx.execute(insert(index_counter).values(chain=native.chain, next_index=0))
+    values = {"code": native.code, "chain": native.chain, "decimals": native.decimals, "enabled": 1}
+    tx.execute(insert(asset).values(values | {"created_at": tx.now}))

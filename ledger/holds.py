@@ -1,0 +1,82 @@
+"""Two-phase money: available -> held, then settled or voided, exactly once.
+
+A hold's end is a row whose primary key is the hold, so the database itself refuses a second end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from ledger.db import Tx
+from ledger.errors import LedgerBroken
+from ledger.postings import Leg, post
+from ledger.schema import hold, hold_end, transfer
+
+
+def place(tx: Tx, key: str, account_id: int, asset: str, units: int, ref: tuple[str, int]) -> None:
+    """Move `units` of the account from available to held. Raises `InsufficientFunds`. A repeated key does nothing."""
+    leg = Leg((account_id, "available"), (account_id, "held"), units)
+    transfer_id = post(tx, f"hold:{key}", "hold", asset, [leg], ref)
+    if transfer_id is not None:
+        _open(tx, key, account_id, asset, units, transfer_id)
+
+
+def reopen(tx: Tx, key: str, account_id: int, asset: str, units: int, transfer_key: str) -> None:
+    """Record a hold whose money a standing transfer (a reversal of a settlement) has put back into `held`."""
+    transfer_id = tx.value(select(transfer.c.id).where(transfer.c.transfer_key == transfer_key))
+    if transfer_id is None:
+        raise LedgerBroken(f"{key}: no transfer {transfer_key} to reopen a hold with")
+    if tx.value(select(hold.c.id).where(hold.c.hold_key == key)) is None:
+        _open(tx, key, account_id, asset, units, transfer_id)
+
+
+def _open(tx: Tx, key: str, account_id: int, asset: str, units: int, transfer_id: int) -> None:
+    values = {"hold_key": key, "account_id": account_id, "asset": asset, "units": units}
+    tx.execute(insert(hold).values(values | {"transfer_id": transfer_id, "created_at": tx.now}))
+
+
+def void(tx: Tx, key: str, ref: tuple[str, int]) -> None:
+    """Give the held money back to available. A repeat does nothing; a settled hold raises `LedgerBroken`."""
+    row = _get(tx, key)
+    leg = Leg((row.account_id, "held"), (row.account_id, "available"), row.units)
+    transfer_id = post(tx, f"void:{key}", "void", row.asset, [leg], ref)
+    if transfer_id is not None:
+        _end(tx, row.id, key, "voided", transfer_id)
+
+
+def settle(tx: Tx, key: str, transfer_id: int, legs: Sequence[Leg]) -> None:
+    """Record that `transfer_id`, whose `legs` were just posted, has spent this hold whole.
+
+    Raises `LedgerBroken` when the legs take another sum from the owner's held account, or the hold has ended.
+    """
+    row = _get(tx, key)
+    taken = sum(leg.units for leg in legs if leg.debit == (row.account_id, "held"))
+    if taken != row.units:
+        raise LedgerBroken(f"{key}: holds {row.units} units, the settlement takes {taken}")
+    _end(tx, row.id, key, "settled", transfer_id)
+
+
+def ended(tx: Tx, key: str) -> str | None:
+    """`settled`, `voided` or None while the hold is open."""
+    query = select(hold_end.c.outcome).join(hold, hold.c.id == hold_end.c.hold_id).where(hold.c.hold_key == key)
+    outcome = tx.value(query)
+    return None if outcome is None else str(outcome)
+
+
+def _get(tx: Tx, key: str):  # type: ignore[no-untyped-def]  # a Row
+    row = tx.first(select(hold.c.id, hold.c.account_id, hold.c.asset, hold.c.units).where(hold.c.hold_key == key))
+    if row is None:
+        raise LedgerBroken(f"{key}: no such hold")
+    return row
+
+
+def _end(tx: Tx, hold_id: int, key: str, outcome: str, transfer_id: int) -> None:
+    values = {"hold_id": hold_id, "outcome": outcome, "transfer_id": transfer_id, "created_at": tx.now}
+    try:
+        with tx.savepoint():
+            tx.execute(insert(hold_end).values(values))
+    except IntegrityError:
+        raise LedgerBroken(f"{key}: the hold has ended before") from None

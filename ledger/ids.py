@@ -1,0 +1,21 @@
+"""Public ids: a prefix that names the resource, then a UUIDv7 (RFC 9562) in hex; they sort by time of birth."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+_SHAPE = re.compile(r"[a-z]{2,3}_[0-9a-f]{32}", re.ASCII)
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as `wd_0190b6a7…`; 74 random bits a millisecond."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
+    return f"{prefix}_{value | secrets.randbits(62):032x}"
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether `text` has the shape of an id of this prefix."""
+    return _SHAPE.fullmatch(text) is not None and text.startswith(prefix + "_")

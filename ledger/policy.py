@@ -1,0 +1,122 @@
+"""Policy: what operators may change while Coffer runs, as versioned and audited rows with sane bounds.
+
+Each field of `AssetPolicy` has a default here and may be overridden per asset by a row. Amounts are atomic units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from ledger import audit
+from ledger.db import Tx
+from ledger.errors import InvalidInput
+from ledger.money import UNITS_BOUND
+from ledger.schema import policy
+
+#: Depth at which a deposit or payment is no longer looked at again (SPEC decision 9).
+FINAL_DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AssetPolicy:
+    """One asset's rules. Tuples of tiers are (up to this many units, confirmations), the last one open-ended."""
+
+    deposit_minimum_units: int = 1_000
+    deposit_tiers: tuple[tuple[int, int], ...] = ((1_000_000, 1), (100_000_000, 3), (UNITS_BOUND, 6))
+    deposit_confirmations_floor: int = 0  #: raise all deposits at once in an emergency
+
+    withdrawal_minimum_units: int = 1_000
+    withdrawal_maximum_units: int = 100 * 10**8
+    withdrawal_daily_units: int = 1_000 * 10**8  #: per account, rolling 24 hours, fees not counted
+    withdrawal_approval_above_units: int = 10 * 10**8
+    withdrawal_approvals: int = 2  #: different people
+    withdrawal_fee_kind: str = "flat"  #: `flat`, `percent` or `estimate` (the node's, at the moment of the request)
+    withdrawal_fee_units: int = 2_000  #: flat: the fee; percent and estimate: the least fee
+    withdrawal_fee_ppm: int = 0  #: percent: parts per million of the amount, rounded up
+    withdrawal_confirmations: int = 2
+
+    payment_window_ms: int = 1_000  #: how long a withdrawal waits for company
+    payment_outputs: int = 100
+    payment_rate_fallback: int = 5_000  #: sat per 1000 vB when the node cannot tell
+    payment_rate_max: int = 200_000  #: the ceiling for any payment, bumps included
+    payment_blocks_target: int = 6
+    payment_bump_after_seconds: int = 3_600
+    payment_resend_seconds: int = 20
+
+    address_watch_ahead: int = 2_000
+
+    def confirmations(self, units: int) -> int:
+        """How many confirmations a deposit of this amount needs."""
+        needed = next((n for up_to, n in self.deposit_tiers if units <= up_to), self.deposit_tiers[-1][1])
+        return max(needed, self.deposit_confirmations_floor)
+
+
+#: What differs from the defaults per asset; units above are satoshi.
+DEFAULTS: dict[str, AssetPolicy] = {"BTC": AssetPolicy()}
+
+#: (least, most) for whole numbers. An order outside is a typing error, not a policy.
+_BOUNDS: dict[str, tuple[int, int]] = {
+    "deposit_confirmations_floor": (0, FINAL_DEPTH),
+    "withdrawal_approvals": (1, 10),
+    "withdrawal_fee_ppm": (0, 100_000),
+    "withdrawal_confirmations": (1, FINAL_DEPTH),
+    "payment_window_ms": (0, 600_000),
+    "payment_outputs": (1, 500),
+    "payment_rate_fallback": (1_000, 1_000_000),
+    "payment_rate_max": (1_000, 5_000_000),
+    "payment_blocks_target": (1, 1008),
+    "payment_bump_after_seconds": (10, 7 * 86_400),
+    "payment_resend_seconds": (2, 3_600),
+    "address_watch_ahead": (100, 500_000),
+}
+
+
+def of(tx: Tx, asset: str) -> AssetPolicy:
+    """The rules in force for an asset."""
+    newest = select(func.max(policy.c.id)).where(policy.c.asset == asset).group_by(policy.c.name)
+    rows = tx.all(select(policy.c.name, policy.c.value).where(policy.c.id.in_(newest)))
+    known = {f.name for f in fields(AssetPolicy)}
+    values = {row.name: _plain(row.name, row.value) for row in rows if row.name in known and row.value is not None}
+    return replace(DEFAULTS.get(asset, AssetPolicy()), **values)
+
+
+def change(tx: Tx, asset: str, name: str, value: Any, actor: str) -> AssetPolicy:
+    """Set one rule (None: back to the default) after checking it; audited. Raises `InvalidInput`."""
+    if name not in {f.name for f in fields(AssetPolicy)}:
+        raise InvalidInput("/name", f"{name} is not a policy; see `coffer policy list`")
+    if value is not None:
+        _check(name, value)
+    tx.execute(insert(policy).values(asset=asset, name=name, value=value, actor=actor, at=tx.now))
+    audit.record(tx, actor, "policy", f"{asset}/{name}", {"value": value})
+    return of(tx, asset)
+
+
+def _plain(name: str, value: Any) -> Any:
+    return tuple((int(u), int(n)) for u, n in value) if name == "deposit_tiers" else value
+
+
+def _check(name: str, value: Any) -> None:
+    pointer = f"/{name}"
+    if name == "deposit_tiers":
+        _check_tiers(pointer, value)
+    elif name == "withdrawal_fee_kind":
+        if value not in ("flat", "percent", "estimate"):
+            raise InvalidInput(pointer, "must be flat, percent or estimate")
+    else:
+        least, most = _BOUNDS.get(name, (0, UNITS_BOUND - 1))
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise InvalidInput(pointer, f"must be a whole number from {least} to {most}")
+
+
+def _check_tiers(pointer: str, value: Any) -> None:
+    try:
+        tiers = [(int(u), int(n)) for u, n in value]
+    except (TypeError, ValueError):
+        raise InvalidInput(pointer, "must be a list of [up_to_units, confirmations]") from None
+    if not tiers or [u for u, _ in tiers] != sorted({u for u, _ in tiers}) or tiers[-1][0] < UNITS_BOUND:
+        raise InvalidInput(pointer, f"amounts must rise and the last must be {UNITS_BOUND}")
+    if any(not 1 <= n <= FINAL_DEPTH for _, n in tiers):
+        raise InvalidInput(pointer, f"confirmations go from 1 to {FINAL_DEPTH}")

@@ -1,0 +1,100 @@
+"""What we know of each chain, and the addresses that we gave out on it."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, String, UniqueConstraint
+
+from ledger.schema.base import key, link, moment, one_of, public_id, table, word
+from ledger.schema.saga import due_index, saga_columns
+from ledger.types import Id, Units, units_checks
+
+chain = table(
+    "chain",
+    Column("name", String(16), primary_key=True),
+    word("genesis_hash", 66, null=True),  # fixed at the first contact with the node
+    word("account_public_key", 512, null=True),
+    Column("watched_count", BigInteger, nullable=False, default=0),
+    Column("tip_height", BigInteger, nullable=True),
+    word("tip_hash", 66, null=True),
+    word("scan_cursor", 255, null=True),
+    Column("fee_rate", BigInteger, nullable=True),
+    word("fee_source", 16, null=True),
+    word("health_reason", 32, null=True),  # NULL: the node may be relied on
+    word("health_detail", 512, null=True),
+    moment("scanned_at", null=True),
+    moment("health_at", null=True),
+)
+
+index_counter = table(
+    "index_counter",
+    Column("chain", String(16), ForeignKey("chain.name"), primary_key=True),
+    Column("next_index", BigInteger, nullable=False, default=0),
+)
+
+address = table(
+    "address",
+    key(),
+    public_id(),
+    word("chain", 16),
+    Column("idx", BigInteger, nullable=False),
+    word("address", 128, null=True),  # NULL until the account public key is known
+    word("state", 8),  # pending: not watched by the node yet, so shown to nobody
+    link("account_id", "account.id", index=True),
+    link("project_id", "project.id"),
+    word("asset", 24),
+    word("purpose_kind", 16),
+    Column("purpose_id", Id, nullable=False),
+    word("label", 128, null=True),
+    Column("expected_units", Units, nullable=True),
+    moment("expires_at", null=True),
+    Column("received_units", Units, nullable=False, default=0),
+    word("request_state", 16, null=True),  # payment requests only
+    Column("version", Integer, nullable=False, default=1),
+    moment("created_at"),
+    moment("updated_at"),
+    UniqueConstraint("chain", "idx"),
+    UniqueConstraint("chain", "address"),
+    one_of("state", ("pending", "ready")),
+    one_of("purpose_kind", ("balance", "treasury", "escrow", "swap")),
+    one_of("request_state", ("open", "underpaid", "paid", "overpaid", "expired")),
+    Index("ix_address_waiting", "chain", "state", "idx"),
+    Index("ix_address_request", "request_state", "expires_at"),
+)
+
+DEPOSIT_STATES = ("detected", "confirming", "credited", "final", "reversed", "held", "ignored")
+
+deposit = table(
+    "deposit",
+    key(),
+    public_id(),
+    word("chain", 16),
+    word("asset", 24),
+    word("output_key", 128),
+    word("txid", 66),
+    word("address", 128),
+    link("address_id", "address.id", null=True, index=True),
+    link("account_id", "account.id", null=True),
+    link("project_id", "project.id", null=True),
+    Column("units", Units, nullable=False),
+    word("seen", 12),  # pool, confirmed or gone, as of the last scan
+    word("seen_reason", 24, null=True),
+    Column("height", BigInteger, nullable=True),
+    word("block_hash", 66, null=True),
+    Column("coinbase", Integer, nullable=False, default=0),
+    Column("spendable_depth", Integer, nullable=False, default=1),
+    Column("confirmations_needed", Integer, nullable=True),  # as last decided by policy
+    Column("late", Integer, nullable=False, default=0),  # first seen after its address expired
+    Column("credits", Integer, nullable=False, default=0),  # how often it was credited; a reversal needs another
+    Column("credited", Integer, nullable=False, default=0),  # 1 while a credit stands
+    Column("credited_to", Id, ForeignKey("ledger_account.id"), nullable=True),
+    *saga_columns(),
+    UniqueConstraint("chain", "asset", "output_key"),
+    one_of("state", DEPOSIT_STATES),
+    one_of("seen", ("pool", "confirmed", "gone")),
+    CheckConstraint("credited IN (0, 1)", name="credited_once"),
+    *units_checks("units", positive=False),
+    Index("ix_deposit_account", "account_id", "id"),
+    Index("ix_deposit_project", "project_id", "id"),
+    Index("ix_deposit_open", "chain", "state", "height"),
+    due_index("deposit"),
+)

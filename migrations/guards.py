@@ -1,0 +1,48 @@
+"""Triggers: what the database refuses even to hand-written SQL.
+
+Journal, history, audit and signed candidates are append-only; what a withdrawal pays, and what a deposit brought,
+never changes once written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from alembic import op
+
+
+def append_only(tables: Iterable[str]) -> None:
+    """Refuse UPDATE and DELETE on these tables."""
+    for table in tables:
+        for verb in ("UPDATE", "DELETE"):
+            _trigger(f"{table}_no_{verb.lower()}", f"BEFORE {verb} ON {table}", None, f"{table} rows are never changed")
+
+
+def no_delete(tables: Iterable[str]) -> None:
+    """Refuse DELETE on these tables."""
+    for table in tables:
+        _trigger(f"{table}_no_delete", f"BEFORE DELETE ON {table}", None, f"{table} rows are never deleted")
+
+
+def frozen_columns(table: str, columns: Sequence[str]) -> None:
+    """Refuse an UPDATE that changes one of these columns."""
+    same = "IS" if op.get_bind().dialect.name == "sqlite" else "<=>"
+    changed = " OR ".join(f"NOT (OLD.{c} {same} NEW.{c})" for c in columns)
+    _trigger(f"{table}_fixed", f"BEFORE UPDATE ON {table}", changed, f"{table}: what it pays never changes")
+
+
+def final_states(table: str, states: Sequence[str]) -> None:
+    """Refuse an UPDATE that leaves one of these states."""
+    listed = ", ".join(f"'{s}'" for s in states)
+    left = f"OLD.state IN ({listed}) AND NEW.state <> OLD.state"
+    _trigger(f"{table}_final", f"BEFORE UPDATE ON {table}", left, f"{table}: this state is final")
+
+
+def _trigger(name: str, when: str, condition: str | None, message: str) -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        clause = f" WHEN {condition}" if condition else ""
+        op.execute(f"CREATE TRIGGER {name} {when}{clause} BEGIN SELECT RAISE(ABORT, '{message}'); END")
+    else:
+        signal = f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{message}'"
+        body = f"IF {condition} THEN {signal}; END IF" if condition else signal
+        op.execute(f"CREATE TRIGGER {name} {when} FOR EACH ROW {body}")
