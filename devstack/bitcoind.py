@@ -59,13 +59,16 @@ class Bitcoind:
     """A regtest node whose ports, users and data stay the same over stop, kill and start.
 
     It has no fallback fee and no transaction index: what a production node lacks, tests must not find here.
-    `options` go to the command line as they are, for tests that need, say, a small mempool.
+    `options` go to the command line as they are, for tests that need, say, a small mempool. With a `peer` it connects
+    to that node at every start. A killed node has on disk only the blocks that it had flushed: as on a real network,
+    it gets the rest from its peer; alone it has lost them (see `flush`).
     """
 
-    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), peer: Bitcoind | None = None) -> None:
         self.folder = private_folder(folder)
         self.rpc_port, self.p2p_port, self.zmq_port = free_port(), free_port(), free_port()
         self._passwords = {user: kept_secret(self.folder / f"rpc-{user}") for user in (ADMIN, WORKER)}
+        self._peer = peer
         self._miner_address: str | None = None
         config = self._write_config()
         self.daemon = Daemon(
@@ -98,7 +101,12 @@ class Bitcoind:
         self.daemon.stop(grace_seconds=30)
 
     def kill(self) -> None:
+        """SIGKILL: blocks not flushed are gone from its disk."""
         self.daemon.kill()
+
+    def flush(self) -> None:
+        """Puts the chain on disk, so that a kill right after loses no block."""
+        self.admin("gettxoutsetinfo", "none")
 
     def restart(self) -> None:
         self.stop()
@@ -212,6 +220,7 @@ class Bitcoind:
             f"zmqpubhashblock={self.zmq_url}",
             f"zmqpubrawtx={self.zmq_url}",
             "dbcache=16",
+            *([f"addnode=127.0.0.1:{self._peer.p2p_port}"] if self._peer else []),
         ]
         return write_private(self.folder / "bitcoin.conf", "\n".join(config) + "\n")
 

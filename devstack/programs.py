@@ -43,8 +43,8 @@ PROGRAMS: Mapping[str, Program] = {
         Program("redis-server", "COFFER_REDIS_SERVER", "Redis 7 or later", debian="redis-server", version_min=(7,)),
         Program("mariadbd", "COFFER_MARIADBD", "MariaDB server 10.6 or later", "mariadb-server", version_min=(10, 6)),
         Program("mariadb-install-db", "COFFER_MARIADB_INSTALL_DB", "MariaDB server 10.6 or later", "mariadb-server"),
-        Program("monerod", "COFFER_MONEROD", "Monero 0.18", "monero", version_min=(0, 18)),
-        Program("monero-wallet-rpc", "COFFER_MONERO_WALLET_RPC", "Monero 0.18", "monero", version_min=(0, 18)),
+        Program("monerod", "COFFER_MONEROD", "Monero 0.18", "monero"),
+        Program("monero-wallet-rpc", "COFFER_MONERO_WALLET_RPC", "Monero 0.18", "monero"),
         Program(
             "bitcoind",
             "COFFER_BITCOIND",

@@ -126,18 +126,12 @@ def _how_to(fatal: Sequence[str], missing: Missing, *, npm_lacking: bool) -> str
     packages = missing.debian_packages()
     if packages and not may_apt():
         why = "this is not root" if shutil.which("apt-get") else "there is no apt here"
-        lines.append(
-            f"Set-up cannot install packages ({why}). On Debian or Ubuntu: apt-get install {' '.join(packages)}"
-        )
+        lines.append(f"Packages cannot be installed from here ({why}). On Debian: apt-get install {' '.join(packages)}")
     if missing.fetchable() and not right_platform():
         here = f"{sys.platform} {platform.machine()}"
-        lines.append(
-            f"The pinned node programs are for Linux x86-64 with glibc; this is {here}. Set the variables above."
-        )
+        lines.append(f"The pinned node programs are Linux x86-64 builds, and this is {here}: set the variables above")
     elif missing.fetchable() and npm_lacking:
-        lines.append(
-            "The pinned node programs come by npm, which is missing too: install npm, or set the variables above."
-        )
+        lines.append("The pinned node programs come by npm, missing here: install npm, or set the variables above")
     return "\n".join(lines)
 
 
