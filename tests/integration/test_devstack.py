@@ -50,6 +50,7 @@ def test_a_killed_node_comes_back_at_the_same_address_with_its_chain(make_bitcoi
     node = make_bitcoind()
     tip = node.mine(3)[-1]
     url = node.worker_url
+    node.flush()
     node.kill()
     with pytest.raises(OSError):  # noqa: PT011 - refused or reset, whichever comes first
         node.admin("getblockcount")
@@ -57,6 +58,23 @@ def test_a_killed_node_comes_back_at_the_same_address_with_its_chain(make_bitcoi
     assert node.worker_url == url
     assert node.admin("getbestblockhash") == tip
     assert node.admin("listwallets") == ["miner"]
+
+
+def test_a_killed_node_gets_its_last_blocks_back_from_its_peer(
+    server_folder: Path, make_bitcoind: MakeBitcoind
+) -> None:
+    peer = make_bitcoind()
+    node = Bitcoind(server_folder / "node-with-peer", peer=peer)
+    node.start()
+    try:
+        node.mine(3)
+        peer.sync_with(node)
+        node.kill()
+        node.start()
+        node.sync_with(peer)
+        assert node.admin("getblockcount") == 3
+    finally:
+        node.stop()
 
 
 def test_two_nodes_part_and_the_longer_chain_wins(make_bitcoind: MakeBitcoind) -> None:
@@ -106,7 +124,7 @@ def test_mariadb_is_durable_strict_and_read_committed(mariadb_server: MariaDB) -
     engine = sa.create_engine(mariadb_server.create_database("devstack_settings"))
     names = ("innodb_flush_log_at_trx_commit", "sync_binlog", "sql_mode", "transaction_isolation", "time_zone")
     with engine.connect() as connection:
-        values = dict(connection.execute(sa.text(f"SHOW VARIABLES WHERE Variable_name IN {names}")).tuples().all())
+        values = dict(connection.execute(sa.text(f"SHOW VARIABLES WHERE Variable_name IN {names}")))
     engine.dispose()
     assert values["innodb_flush_log_at_trx_commit"] == "1"
     assert values["sync_binlog"] == "1"

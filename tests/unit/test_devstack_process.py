@@ -57,7 +57,7 @@ def test_a_child_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
         raise ConnectionError("nobody there")
 
     daemon = Daemon("sleeper", SLEEP, log=tmp_path / "log", ready=never)
-    with pytest.raises(DaemonFailed, match="not ready in 0.2 s.*nobody there"):
+    with pytest.raises(DaemonFailed, match=r"not ready in 0\.2 s.*nobody there"):
         daemon.up(timeout_seconds=0.2)
     assert not daemon.alive
 
