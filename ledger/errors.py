@@ -8,6 +8,7 @@ CofferError
 │   ├── InsufficientFunds
 │   ├── LimitExceeded
 │   ├── StateConflict
+│   ├── ReferenceExists     this project has used that reference before
 │   ├── AssetPaused
 │   ├── AccountFrozen
 │   └── NotFound
@@ -74,6 +75,12 @@ class Refused(CofferError):
 
 class StateConflict(Refused):
     """The resource is not in a state that allows this."""
+
+
+class ReferenceExists(Refused):
+    """The project has used this reference for this resource before. `context["existing"]` is its public id."""
+
+    code = "reference_exists"
 
 
 class InsufficientFunds(Refused):

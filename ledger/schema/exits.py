@@ -105,10 +105,12 @@ payment = table(
     word("txid", 66, null=True),
     Column("height", BigInteger, nullable=True),
     Column("bump_rate", BigInteger, nullable=True),  # an operator's order to bump
+    word("resolution", 8, null=True),  # an operator's choice for a dead payment: retry or refund
     moment("sent_at", null=True),
     *saga_columns(),
     one_of("state", PAYMENT_STATES),
     one_of("purpose", ("withdrawal", "sweep", "cold", "gas")),
+    one_of("resolution", ("retry", "refund")),
     *units_checks("units", positive=True),
     due_index("payment"),
 )

@@ -147,6 +147,7 @@ def upgrade() -> None:
         sa.Column("txid", sa.String(length=66), nullable=True),
         sa.Column("height", sa.BigInteger(), nullable=True),
         sa.Column("bump_rate", sa.BigInteger(), nullable=True),
+        sa.Column("resolution", sa.String(length=8), nullable=True),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=24), nullable=False),
         sa.Column("status_reason", sa.String(length=64), nullable=True),
@@ -161,6 +162,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("purpose IN ('withdrawal', 'sweep', 'cold', 'gas')", name=op.f("ck_payment_purpose_known")),
+        sa.CheckConstraint("resolution IN ('retry', 'refund')", name=op.f("ck_payment_resolution_known")),
         sa.CheckConstraint(
             "state IN ('building', 'reserved', 'signed', 'broadcast', 'confirming', 'bumping', 'settled', 'final', 'releasing', 'dead', 'review')",
             name=op.f("ck_payment_state_known"),

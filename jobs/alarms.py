@@ -1,0 +1,34 @@
+"""Alarms: what an operator should know now, one open row a name and subject, cleared when the cause is gone."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, update
+from sqlalchemy.exc import IntegrityError
+
+from ledger import history
+from ledger.accounts import HOUSE_PROJECT
+from ledger.db import Tx
+from ledger.schema import alarm
+
+
+def raise_(tx: Tx, name: str, subject: str, detail: str) -> None:
+    """Open the alarm, or count it again while it is open. The first opening is an event of the house's project."""
+    is_open = (alarm.c.name == name) & (alarm.c.subject == subject) & (alarm.c.open == 1)
+    again = {"last_at": tx.now, "count": alarm.c.count + 1, "detail": detail[:512]}
+    if tx.execute(update(alarm).where(is_open).values(again)).rowcount:
+        return
+    first = {"name": name, "subject": subject, "detail": detail[:512], "open": 1, "count": 1}
+    try:
+        with tx.savepoint():
+            tx.execute(insert(alarm).values(first | {"first_at": tx.now, "last_at": tx.now}))
+    except IntegrityError:
+        return  # opened by another worker in this moment
+    history.emit(tx, HOUSE_PROJECT, "alarm.raised", subject[:40], {"name": name, "subject": subject, "detail": detail})
+
+
+def clear(tx: Tx, subject: str, name: str | None = None) -> None:
+    """Close the open alarms of a subject (of one name, or all)."""
+    condition = (alarm.c.subject == subject) & (alarm.c.open == 1)
+    if name is not None:
+        condition &= alarm.c.name == name
+    tx.execute(update(alarm).where(condition).values(open=None, last_at=tx.now))

@@ -1,0 +1,246 @@
+"""Drives saga rows: claim, run the step, write its outcome, all fenced by a lease token in the row.
+
+Losing a worker anywhere loses nothing: the row stays due, its lease runs out after `LEASE_SECONDS`, and the next
+claim runs the same step again. A step therefore repeats safely, or has stored beforehand what it is about to do.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, case, select, update
+
+from jobs import alarms, leases
+from jobs.heartbeat import Heartbeat
+from jobs.saga import SECOND, Outcome, Saga, Step
+from ledger import history, pauses
+from ledger.db import Database, Tx
+from ledger.errors import CofferError, DatabaseError, LeaseLost, LedgerBroken, NodeNotReady, NodeUnavailable
+
+log = structlog.get_logger("coffer.saga")
+
+LEASE_SECONDS = 15
+#: Node failures in a row before an alarm; the row keeps its place and its money either way.
+ATTEMPTS_BEFORE_ALARM = 3
+BACKOFF_SECONDS = (5, 10, 20)
+#: Claims that never came back before a row is set aside for a person.
+CRASHES_MAX = 20
+#: Steps of one row in one go; a row that needs more is due again at once.
+STEPS_MAX = 12
+BUSY_TRIES = 40
+BUSY_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Claim:
+    row: Row[Any]
+    token: str
+    step: Step
+
+
+class _Busy(Exception):
+    """The wallet belongs to another signer at this moment."""
+
+
+class Runtime:
+    """Advances the rows of some sagas with some services. One a process; any number of threads may call it."""
+
+    def __init__(self, database: Database, sagas: dict[str, Saga], services: Any) -> None:
+        self.database = database
+        self.sagas = sagas
+        self.services = services
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.heartbeat = Heartbeat(database, LEASE_SECONDS)
+
+    def advance(self, kind: str, row_id: int, *, woken: bool = False) -> int:
+        """Run the row's steps while they are due; how many ran. Never raises for anything about the row itself.
+
+        Safe to call any number of times, at once, in any order. `woken` makes a periodic task run before its time.
+        """
+        saga = self.sagas[kind]
+        with structlog.contextvars.bound_contextvars(saga=kind, row=row_id):
+            try:
+                return self._advance(saga, row_id, woken)
+            except LeaseLost:
+                log.info("lease lost")
+            except DatabaseError as error:
+                log.warning("database", code=error.code, detail=error.detail)
+        return 0
+
+    def _advance(self, saga: Saga, row_id: int, woken: bool) -> int:
+        claim = self._claim_patiently(saga, row_id, woken)
+        steps = 0
+        while claim is not None:
+            steps += 1
+            outcome = self._run(saga, claim)
+            if outcome is None:
+                return steps
+            claim = self._finish(saga, claim, outcome, more=steps < STEPS_MAX)
+        return steps
+
+    def _claim_patiently(self, saga: Saga, row_id: int, woken: bool) -> Claim | None:
+        for _ in range(BUSY_TRIES):
+            try:
+                return self.database.run(lambda tx: self._claim(tx, saga, row_id, woken), f"{saga.kind}.claim")
+            except _Busy:
+                time.sleep(BUSY_SECONDS)
+        return None
+
+    def _claim(self, tx: Tx, saga: Saga, row_id: int, woken: bool) -> Claim | None:
+        t = saga.table.c
+        row = tx.first(select(saga.table).where(t.id == row_id))
+        if row is None or row.due_at is None or (row.due_at > tx.now and not woken):
+            return None
+        if row.lease_until > tx.now:
+            if woken:
+                tx.execute(update(saga.table).where(t.id == row_id).values(wakes=t.wakes + 1))
+            return None
+        state = saga.state(row.state)
+        step = None if state is None else saga.steps.get(state)
+        if step is None:
+            log.error("unknown state", state=row.state)  # written by another version: leave it alone
+            alarms.raise_(tx, "unknown_state", f"{saga.kind}:{row_id}", f"state {row.state} has no step here")
+            return None
+        if row.crashes >= CRASHES_MAX:
+            _set_aside(tx, saga, row)
+            return None
+        token = secrets.token_hex(16)
+        if step.exclusive and not leases.take(tx, wallet_lease(row), token, self.owner, LEASE_SECONDS):
+            raise _Busy
+        return self._take(tx, saga, row, token, step)
+
+    def _take(self, tx: Tx, saga: Saga, row: Row[Any], token: str, step: Step) -> Claim | None:
+        t = saga.table.c
+        free = (t.id == row.id) & (t.version == row.version) & (t.lease_until <= tx.now)
+        values = {"lease_token": token, "lease_until": tx.now + LEASE_SECONDS * SECOND, "crashes": t.crashes + 1}
+        taken = tx.execute(update(saga.table).where(free).values(values | {"version": t.version + 1}))
+        return Claim(row, token, step) if taken.rowcount == 1 else None
+
+    def _run(self, saga: Saga, claim: Claim) -> Outcome | None:
+        lease = wallet_lease(claim.row) if claim.step.exclusive else None
+        try:
+            with self.heartbeat.keep(saga.table, claim.row.id, claim.token, lease):
+                return claim.step.run(claim.row, self.services)
+        except LeaseLost:
+            raise
+        except (NodeUnavailable, NodeNotReady) as error:
+            self._failed(saga, claim, error)
+        except DatabaseError:
+            raise  # nothing to write with; the lease runs out by itself
+        except Exception as error:  # the runner's edge: a fault in one row must not stop the others
+            log.exception("step failed", state=claim.row.state)
+            self._failed(saga, claim, error)
+        return None
+
+    def _failed(self, saga: Saga, claim: Claim, error: Exception) -> None:
+        code = error.code if isinstance(error, CofferError) else "internal_error"
+        detail = (error.detail if isinstance(error, CofferError) else type(error).__name__)[:512]
+        log.warning("step will be tried again", state=claim.row.state, code=code, detail=detail)
+
+        def unit(tx: Tx) -> None:
+            attempts = claim.row.attempts + 1
+            wait = BACKOFF_SECONDS[min(attempts, len(BACKOFF_SECONDS)) - 1]
+            values = {"attempts": attempts, "due_at": tx.now + wait * SECOND, "crashes": 0}
+            values |= {"status_reason": code, "status_detail": detail, "lease_until": 0, "updated_at": tx.now}
+            self._write(tx, saga, claim, values)
+            if attempts >= ATTEMPTS_BEFORE_ALARM or not isinstance(error, (NodeUnavailable, NodeNotReady)):
+                alarms.raise_(tx, code, f"{saga.kind}:{claim.row.id}", detail)
+            if isinstance(error, LedgerBroken) and "asset" in saga.table.c:
+                pauses.stop(tx, claim.row.asset, "withdrawals", f"ledger: {detail}"[:255], "engine")
+
+        self.database.run(unit, f"{saga.kind}.{claim.row.state}.failed")
+
+    def _finish(self, saga: Saga, claim: Claim, outcome: Outcome, *, more: bool) -> Claim | None:
+        """Write the outcome; the claim of the next step when that is due at once, otherwise None."""
+        to = claim.step.outcomes[type(outcome)]
+        following = saga.steps.get(to)
+        go_on = more and outcome.due_us == 0 and following is not None and following.exclusive == claim.step.exclusive
+
+        def unit(tx: Tx) -> Row[Any] | None:
+            values = _outcome_values(tx, saga, claim.row, outcome, str(to))
+            values["lease_until"] = tx.now + LEASE_SECONDS * SECOND if go_on else 0
+            self._write(tx, saga, claim, values)
+            if claim.row.state != to:
+                history.note(tx, saga.kind, claim.row.id, claim.row.state, str(to), outcome.reason)
+            if outcome.effect is not None:
+                outcome.effect(tx, claim.row)
+            if claim.row.attempts:
+                alarms.clear(tx, f"{saga.kind}:{claim.row.id}")
+            return tx.first(select(saga.table).where(saga.table.c.id == claim.row.id)) if go_on else None
+
+        try:
+            row = self.database.run(unit, f"{saga.kind}.{claim.row.state}.finish")
+        except (LeaseLost, DatabaseError):
+            raise
+        except Exception as error:  # as in _run: the effect refused, so nothing of it stands
+            log.exception("outcome could not be written", state=claim.row.state, outcome=type(outcome).__name__)
+            self._failed(saga, claim, error)
+            return None
+        if claim.row.state != to:
+            log.info("moved", state_from=claim.row.state, state_to=str(to), reason=outcome.reason)
+        return Claim(row, claim.token, following) if row is not None and following is not None else None
+
+    def _write(self, tx: Tx, saga: Saga, claim: Claim, values: dict[str, Any]) -> None:
+        t = saga.table.c
+        fenced = (t.id == claim.row.id) & (t.lease_token == claim.token)
+        written = tx.execute(update(saga.table).where(fenced).values(values | {"version": t.version + 1}))
+        if written.rowcount != 1:
+            raise LeaseLost(f"{saga.kind} {claim.row.id}")
+        if claim.step.exclusive and values["lease_until"] == 0:
+            leases.give_back(tx, wallet_lease(claim.row), claim.token)
+
+
+def wallet_lease(row: Row[Any]) -> str:
+    """The name of the lease that serialises changes of one wallet (SPEC decision 12)."""
+    return f"wallet:{row.chain}"
+
+
+def _outcome_values(tx: Tx, saga: Saga, row: Row[Any], outcome: Outcome, to: str) -> dict[str, Any]:
+    t = saga.table.c
+    due = None if outcome.due_us is None else tx.now + outcome.due_us
+    nudged = None if due is None else case((t.wakes != row.wakes, tx.now), else_=due)
+    return dict(outcome.values) | {
+        "state": to,
+        "status_reason": outcome.reason,
+        "status_detail": outcome.detail,
+        "due_at": nudged,
+        "attempts": 0,
+        "crashes": 0,
+        "updated_at": tx.now,
+    }
+
+
+def _set_aside(tx: Tx, saga: Saga, row: Row[Any]) -> None:
+    detail = f"its worker died {row.crashes} times in state {row.state}"
+    alarms.raise_(tx, "crashed_repeatedly", f"{saga.kind}:{row.id}", detail)
+    t = saga.table.c
+    values: dict[str, Any] = {"status_reason": "crashed_repeatedly", "status_detail": detail, "updated_at": tx.now}
+    if saga.review is None:
+        values |= {"due_at": tx.now + 60 * SECOND, "crashes": 0}
+    else:
+        values |= {"state": str(saga.review), "due_at": None}
+        history.note(tx, saga.kind, row.id, row.state, str(saga.review), "crashed_repeatedly")
+    tx.execute(update(saga.table).where(t.id == row.id, t.version == row.version).values(values | {"version": t.version + 1}))
+
+
+def nudge(tx: Tx, saga: Saga, condition: Any) -> int:
+    """Make rows due now, also those that a worker holds at this moment; how many."""
+    t = saga.table.c
+    return tx.execute(update(saga.table).where(condition).values(due_at=tx.now, wakes=t.wakes + 1)).rowcount
+
+
+def due_rows(tx: Tx, saga: Saga, queue: str, limit: int) -> list[int]:
+    """Ids of rows of a queue that are due and free, the longest due first."""
+    t = saga.table.c
+    query = select(t.id).where(t.due_at <= tx.now, t.lease_until <= tx.now, t[saga.queue_column()] == queue)
+    return [row.id for row in tx.all(query.order_by(t.due_at).limit(limit))]
+
+
+Advance = Callable[[str, int], Any]

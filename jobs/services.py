@@ -1,0 +1,73 @@
+"""The parts that steps and requests may use, chosen in `jobs.bootstrap` and by tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Row, select
+from typing import Any
+
+from jobs.row_mac import RowMac
+from jobs.signer import Signer
+from ledger.db import Database, Tx
+from ledger.errors import CofferError, NodeNotReady
+from ledger.money import Asset
+from ledger.schema import asset as asset_table
+from ledger.schema import chain as chain_table
+from wallets.protocol import AddressBook, ChainWallet
+
+
+@dataclass
+class Services:
+    """`mac` and `signer` are absent where no withdrawal is accepted or signed; `wallets` is empty in the API."""
+
+    database: Database
+    mode: str
+    address_books: Callable[[str], AddressBook]
+    mac: RowMac | None = None
+    signer: Signer | None = None
+    wallets: Mapping[str, ChainWallet] = field(default_factory=dict)
+
+    def address_book(self, chain: str) -> AddressBook:
+        return self.address_books(chain)
+
+    def wallet(self, chain: str) -> ChainWallet:
+        """This process's adapter for a chain; a worker of another queue has none and must not ask."""
+        if chain not in self.wallets:
+            raise CofferError(f"this process serves no {chain} wallet")
+        return self.wallets[chain]
+
+    def require_mac(self) -> RowMac:
+        if self.mac is None:
+            raise CofferError("COFFER_ROW_MAC_KEY is needed for withdrawals")
+        return self.mac
+
+    def require_signer(self) -> Signer:
+        if self.signer is None:
+            raise CofferError("this process may not sign: COFFER_SIGNER_DIR and COFFER_ROW_MAC_KEY are needed")
+        return self.signer
+
+
+def chain_row(tx: Tx, chain: str) -> Row[Any]:
+    """What we know of a chain."""
+    return tx.one(select(chain_table).where(chain_table.c.name == chain))
+
+
+def require_healthy(tx: Tx, chain: str) -> Row[Any]:
+    """The chain row. Raises `NodeNotReady` with the reason while the node's view may not be relied on."""
+    row = chain_row(tx, chain)
+    if row.health_reason is not None:
+        raise NodeNotReady(f"{row.health_reason}: {row.health_detail or ''}".rstrip(": "))
+    return row
+
+
+def asset_of(tx: Tx, code: str) -> Asset | None:
+    """An enabled asset by its public code."""
+    row = tx.first(select(asset_table).where(asset_table.c.code == code, asset_table.c.enabled == 1))
+    if row is None:
+        return None
+    from ledger.founding import NATIVE_ASSETS
+
+    native = next((a for a in NATIVE_ASSETS if a.code == row.code), None)
+    return native or Asset(row.code, row.chain, row.decimals)

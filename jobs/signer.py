@@ -1,0 +1,106 @@
+"""The signer's own check, the last before a signature: MACs, approvals, and a daily cap that no database row can raise.
+
+It keeps its own record outside the database: one row a payment, never changed. The cap is counted from there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.row_mac import RowMac
+from ledger.errors import CofferError
+
+DAY_SECONDS = 86_400
+
+
+class SignerRefused(CofferError):
+    """The signer will not sign this. `withdrawal_id` is the row at fault, None for the cap."""
+
+    def __init__(self, code: str, detail: str, withdrawal_id: int | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.withdrawal_id = withdrawal_id
+
+
+@dataclass(frozen=True, slots=True)
+class SignRequest:
+    """One payment as committed rows say it: each withdrawal with the holders and MACs of its approvals."""
+
+    payment_id: str  #: public id: unique also across databases
+    asset: str
+    fee_max_units: int
+    withdrawals: Sequence[Any]
+    items: Mapping[int, tuple[str, int]]  #: withdrawal id -> (address, units) that would be signed
+    approvals: Mapping[int, Sequence[tuple[str, str]]]
+
+
+class Signer:
+    """Checks every signature request. `caps_units` is asset -> the most that may leave in 24 hours, fees included."""
+
+    def __init__(self, folder: Path, mac: RowMac, caps_units: Mapping[str, int]) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = folder / "signed.sqlite3"
+        self._mac = mac
+        self._caps = dict(caps_units)
+        with closing(self._open()) as record:
+            record.executescript(_SCHEMA)
+
+    def admit(self, request: SignRequest) -> None:
+        """Record that this payment is to be signed, once. Raises `SignerRefused` and records nothing otherwise."""
+        for row in request.withdrawals:
+            self._check_withdrawal(row, request)
+        total = request.fee_max_units + sum(units for _, units in request.items.values())
+        self._count(request, total)
+
+    def _check_withdrawal(self, row: Any, request: SignRequest) -> None:
+        if not self._mac.same(row.mac, self._mac.withdrawal(row)):
+            raise SignerRefused("mac_mismatch", "the withdrawal is not what was committed through the API", row.id)
+        if request.items.get(row.id) != (row.address, row.units) or row.asset != request.asset:
+            raise SignerRefused("item_mismatch", "the payment would pay something else than the withdrawal", row.id)
+        valid = {h for h, mac in request.approvals.get(row.id, ()) if self._mac.same(mac, self._mac.approval(row.mac, h))}
+        if len(valid) < row.approvals_needed:
+            raise SignerRefused("approvals_missing", f"{row.approvals_needed} people must approve, {len(valid)} did", row.id)
+
+    def _count(self, request: SignRequest, total: int) -> None:
+        cap = self._caps.get(request.asset)
+        if cap is None:
+            raise SignerRefused("outflow_cap", f"the signer has no daily cap for {request.asset}")
+        with closing(self._open()) as record:
+            record.execute("BEGIN IMMEDIATE")
+            known = record.execute("SELECT units FROM signed WHERE payment = ?", (request.payment_id,)).fetchone()
+            if known is not None:
+                record.rollback()
+                if int(known[0]) != total:
+                    raise SignerRefused("payload_changed", "this payment was signed before with another sum")
+                return
+            since = int(time.time()) - DAY_SECONDS
+            rows = record.execute("SELECT units FROM signed WHERE asset = ? AND at > ?", (request.asset, since))
+            spent = sum(int(row[0]) for row in rows)
+            if spent + total > cap:
+                record.rollback()
+                raise SignerRefused("outflow_cap", f"the signer let out {spent} of {cap} units in the last 24 hours")
+            values = (request.payment_id, request.asset, str(total), int(time.time()))
+            record.execute("INSERT INTO signed (payment, asset, units, at) VALUES (?, ?, ?, ?)", values)
+            record.commit()
+
+    def _open(self) -> sqlite3.Connection:
+        record = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+        record.execute("PRAGMA journal_mode=WAL")
+        record.execute("PRAGMA synchronous=FULL")
+        return record
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS signed (
+    payment TEXT PRIMARY KEY, asset TEXT NOT NULL, units TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS signed_day ON signed (asset, at);
+CREATE TRIGGER IF NOT EXISTS signed_no_update BEFORE UPDATE ON signed BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS signed_no_delete BEFORE DELETE ON signed BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
