@@ -124,7 +124,7 @@ def test_mariadb_is_durable_strict_and_read_committed(mariadb_server: MariaDB) -
     engine = sa.create_engine(mariadb_server.create_database("devstack_settings"))
     names = ("innodb_flush_log_at_trx_commit", "sync_binlog", "sql_mode", "transaction_isolation", "time_zone")
     with engine.connect() as connection:
-        values = dict(connection.execute(sa.text(f"SHOW VARIABLES WHERE Variable_name IN {names}")))
+        values = dict(connection.execute(sa.text(f"SHOW VARIABLES WHERE Variable_name IN {names}")).all())
     engine.dispose()
     assert values["innodb_flush_log_at_trx_commit"] == "1"
     assert values["sync_binlog"] == "1"

@@ -1,0 +1,92 @@
+"""The settings of each process of a stack: all of them from the environment, each process given only its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.files import kept_secret, private_folder
+from devstack.programs import ROOT
+
+#: Which settings a role gets beyond the common ones. The API never learns how to reach a node.
+_OWN: Mapping[str, frozenset[str]] = {
+    "api": frozenset(
+        {
+            "COFFER_API_HOST",
+            "COFFER_API_PORT",
+            "COFFER_API_WORKERS",
+            "COFFER_API_THREADS",
+            "COFFER_API_SECRET",
+            "COFFER_ROW_MAC_KEY",
+        }
+    ),
+    "worker bitcoin": frozenset(
+        {
+            "COFFER_ROW_MAC_KEY",
+            "COFFER_SIGNER_DIR",
+            "COFFER_BITCOIN_RPC_URL",
+            "COFFER_BITCOIN_WALLET_PASSPHRASE",
+            "COFFER_BITCOIN_ZMQ_URL",
+        }
+    ),
+    "worker tasks": frozenset(),
+    "scheduler": frozenset(),
+}
+_COMMON = frozenset(
+    {
+        "COFFER_MODE",
+        "COFFER_DATABASE_URL",
+        "COFFER_REDIS_URL",
+        "COFFER_LOG_FORMAT",
+        "COFFER_BITCOIN_NETWORK",
+        "COFFER_BITCOIN_WALLET",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Where the servers of a stack are, credentials included."""
+
+    database_url: str
+    redis_url: str
+    bitcoin_rpc_url: str
+    bitcoin_zmq_url: str
+    api_port: int
+
+
+def all_settings(folder: Path, at: Connections) -> dict[str, str]:
+    """Every setting of a stack whose secrets are kept in `folder`."""
+    secrets = private_folder(folder / "secrets")
+    return {
+        "COFFER_MODE": "test",
+        "COFFER_DATABASE_URL": at.database_url,
+        "COFFER_REDIS_URL": at.redis_url,
+        "COFFER_API_HOST": "127.0.0.1",
+        "COFFER_API_PORT": str(at.api_port),
+        "COFFER_API_WORKERS": "2",
+        "COFFER_API_THREADS": "8",
+        "COFFER_API_SECRET": kept_secret(secrets / "api"),
+        "COFFER_ROW_MAC_KEY": kept_secret(secrets / "row-mac"),
+        "COFFER_SIGNER_DIR": str(private_folder(folder / "signer")),
+        "COFFER_BITCOIN_NETWORK": "regtest",
+        "COFFER_BITCOIN_RPC_URL": at.bitcoin_rpc_url,
+        "COFFER_BITCOIN_WALLET": "coffer",
+        "COFFER_BITCOIN_WALLET_PASSPHRASE": kept_secret(secrets / "bitcoin-wallet"),
+        "COFFER_BITCOIN_ZMQ_URL": at.bitcoin_zmq_url,
+        "COFFER_LOG_FORMAT": "json",
+    }
+
+
+def environment_of(role: str | None, settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment for one role, or with None for an operator's command, which gets all settings.
+
+    COFFER_ variables of our own environment are left out: a stack on regtest must not pick up a real database.
+    """
+    wanted = settings.keys() if role is None else _COMMON | _OWN[role]
+    base = {name: value for name, value in os.environ.items() if not name.startswith("COFFER_")}
+    base["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), base.get("PYTHONPATH")]))
+    base["PYTHONUNBUFFERED"] = "1"
+    return base | {name: settings[name] for name in wanted if name in settings}
