@@ -1,0 +1,131 @@
+"""Handing out addresses: each call takes the next index of the chain's wallet, and no index is ever taken twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from jobs import tasks
+from jobs.caller import Caller
+from jobs.services import Services, asset_of
+from ledger import pauses, policy
+from ledger.db import Tx
+from ledger.errors import InvalidAmount, InvalidInput, NotFound, StateConflict
+from ledger.ids import is_id, new_id
+from ledger.money import Asset, format_units
+from ledger.schema import address, chain, index_counter
+
+#: When fewer indices than this are ready ahead of use, the watching task is woken before its time.
+READY_AHEAD = 500
+
+#: A payment request may be open for at most a year.
+OPEN_MAX_US = 366 * 86_400 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants an address for. With an expected amount or an expiry it is a payment request."""
+
+    account_id: int
+    asset: str
+    expected_units: int | None = None
+    expires_at: int | None = None  #: microseconds
+    label: str | None = None
+
+
+def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
+    """The new address row: `ready` when the node already watches its index, otherwise `pending`.
+
+    Raises `InvalidInput` with a pointer, `AssetPaused`.
+    """
+    asset = asset_of(tx, wish.asset)
+    if asset is None:
+        raise InvalidInput("/asset", f"{wish.asset} is not an asset of this installation", "asset_unknown")
+    pauses.check(tx, asset.code, "deposits")
+    _check_request(tx, wish, asset)
+    index, text, ready = _next(tx, asset.chain, services)
+    asked = wish.expected_units is not None or wish.expires_at is not None
+    values = {
+        "public_id": new_id("ad"),
+        "chain": asset.chain,
+        "idx": index,
+        "address": text,
+        "state": "ready" if ready else "pending",
+        "account_id": wish.account_id,
+        "project_id": caller.project_id,
+        "asset": asset.code,
+        "purpose_kind": "balance",
+        "purpose_id": wish.account_id,
+        "label": wish.label,
+        "expected_units": wish.expected_units,
+        "expires_at": wish.expires_at,
+        "received_units": 0,
+        "request_state": "open" if asked else None,
+        "version": 1,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+    }
+    row_id = tx.insert(insert(address).values(values))
+    return tx.one(select(address).where(address.c.id == row_id))
+
+
+def _next(tx: Tx, name: str, services: Services) -> tuple[int, str | None, bool]:
+    """(index, address or None while no public key is known, whether the node watches it). The counter's row stays
+    locked until the commit, so two callers never see the same number."""
+    counter = index_counter.c
+    tx.execute(update(index_counter).where(counter.chain == name).values(next_index=counter.next_index + 1))
+    query = select(counter.next_index, chain.c.watched_count, chain.c.account_public_key)
+    row = tx.one(query.join(chain, chain.c.name == counter.chain).where(counter.chain == name))
+    index = row.next_index - 1
+    if index + READY_AHEAD >= row.watched_count:
+        tasks.wake(tx, f"watch:{name}")
+    if row.account_public_key is None:
+        return index, None, False
+    return index, services.address_book(name).at(row.account_public_key, index), index < row.watched_count
+
+
+def _check_request(tx: Tx, wish: Wish, asset: Asset) -> None:
+    if wish.expires_at is not None and not tx.now < wish.expires_at <= tx.now + OPEN_MAX_US:
+        raise InvalidInput("/expires_at", "must be in the future, within a year")
+    if wish.expected_units is not None:
+        least = policy.of(tx, asset.code).deposit_minimum_units
+        if wish.expected_units < least:
+            text = f"a deposit below {format_units(least, asset.decimals)} {asset.code} is not credited"
+            raise InvalidAmount("/expected_amount", text, "amount_below_minimum")
+
+
+def find(tx: Tx, project_id: int, text: str, services: Services) -> Row[Any]:
+    """One of the project's addresses by its text (in any spelling of its chain) or its public id.
+
+    Raises `NotFound` for any other text; an address that is still pending is found by its id only.
+    """
+    a = address.c
+    query = select(address).where(a.project_id == project_id)
+    if is_id(text, "ad"):
+        row = tx.first(query.where(a.public_id == text))
+    else:
+        row = tx.first(query.where(a.address.in_(_spellings(tx, text, services)), a.state == "ready"))
+    if row is None:
+        raise NotFound("no such address")
+    return row
+
+
+def _spellings(tx: Tx, text: str, services: Services) -> set[str]:
+    found = set()
+    for row in tx.all(select(chain.c.name)):
+        try:
+            found.add(services.address_book(row.name).parse(text))
+        except InvalidInput:
+            continue
+    if not found:
+        raise NotFound("no such address")
+    return found
+
+
+def require_ready(row: Row[Any]) -> str:
+    """The address text. Raises `StateConflict` while the node does not watch it: it may not be shown."""
+    if row.state != "ready" or row.address is None:
+        raise StateConflict("the address is not ready yet", status=row.state)
+    return str(row.address)
