@@ -257,10 +257,15 @@ def _step(
     if child.returncode == 0:
         _say(f"  done in {seconds:.0f} s")
         return
-    tail = "\n".join("    " + line for line in log.read_text(errors="replace").splitlines()[-25:])
+    tail = "\n".join("    " + line for line in _both_ends(log.read_text(errors="replace").splitlines()))
     if fatal:
         raise SetupFailed(f"  - {what} failed with exit code {child.returncode}:\n{tail}")
     _say(f"  failed with exit code {child.returncode}, going on")
+
+
+def _both_ends(lines: Sequence[str]) -> Sequence[str]:
+    """pip says last what went wrong, npm first."""
+    return lines if len(lines) <= 40 else [*lines[:15], "…", *lines[-25:]]
 
 
 def _wait(child: subprocess.Popen[bytes], started: float) -> None:

