@@ -39,7 +39,8 @@ class Tip:
 @dataclass(frozen=True, slots=True)
 class NodeHealth:
     """Whether the node's view may be relied on. `reason` is empty when `ok`, otherwise one stable word
-    (`unreachable`, `warming_up`, `syncing`, `stale_tip`, `no_peers`) with `detail` for people."""
+    (`unreachable`, `warming_up`, `credentials`, `forbidden`, `no_wallet`, `unreadable`, `syncing`, `stale_tip`,
+    `no_peers`) with `detail` for people."""
 
     ok: bool
     reason: str = ""
@@ -75,7 +76,7 @@ class TxState(StrEnum):
     UNKNOWN = "unknown"  #: neither in the pool nor in the chain of this node
     POOL = "pool"  #: waiting for a block
     CONFIRMED = "confirmed"  #: in the best chain
-    CONFLICTED = "conflicted"  #: another transaction in the best chain spends one of its resources
+    CONFLICTED = "conflicted"  #: another transaction in the best chain spends one of its resources, or of its parents'
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class ChainWallet(Protocol):
         ...
 
     def health(self) -> NodeHealth:
-        """Never raises: an unreachable node is `ok=False`."""
+        """An unreachable node is `ok=False`; the only error raised is `WrongNetwork`."""
         ...
 
     def watch(self, count: int) -> int:
@@ -193,10 +194,11 @@ class ChainWallet(Protocol):
         *,
         excluded: Collection[str] = (),
     ) -> Proposal:
-        """Choose resources for these outputs; nothing is signed, sent or kept.
+        """Choose resources for these outputs, to different addresses; nothing is signed, sent or kept.
 
         `excluded` resources (bound to live payments, or deposits not yet credited) are not used. `rate_max` bounds
-        what repricing may ever pay. Raises `InsufficientHotFunds`; `InvalidAddress` for an address the node refuses.
+        `rate` and what repricing may ever pay. Raises `InsufficientHotFunds`; `InvalidAddress` for an address the
+        node refuses; `InvalidAmount` for an output below what the network relays.
         """
         ...
 
@@ -207,7 +209,8 @@ class ChainWallet(Protocol):
 
     def reprice(self, signed: SignedTransaction, outputs: Sequence[Output], rate: int, fee_max_units: int) -> Proposal:
         """The same payees on the same resources at a higher fee, taken from our change. Raises
-        `InsufficientHotFunds` when the change or `fee_max_units` cannot bear it."""
+        `InsufficientHotFunds` when the change or `fee_max_units` cannot bear it, `ResourceTaken` when that change
+        already serves another payment, which replacing this one would kill: repricing that one lifts both."""
         ...
 
     def broadcast(self, tx: SignedTransaction) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ledger.errors import WrongNetwork
+from ledger.errors import NodeNotReady, WrongNetwork
 from wallets.protocol import AddressBook, ChainWallet
 
 if TYPE_CHECKING:
@@ -50,9 +50,15 @@ def _bitcoin_wallet(settings: Settings) -> ChainWallet:
         from wallets.fake import FakeChain, FakeWallet
 
         return FakeWallet(FakeChain(fake_file), settings.bitcoin_wallet)
+    from wallets.bitcoin.client import BitcoinClient
     from wallets.bitcoin.wallet import BitcoinWallet
 
-    return BitcoinWallet.from_settings(settings)
+    if settings.bitcoin_rpc_url is None:
+        raise NodeNotReady("COFFER_BITCOIN_RPC_URL is not set: this process has no Bitcoin node")
+    url, secret = settings.bitcoin_rpc_url.get_secret_value(), settings.bitcoin_wallet_passphrase
+    client = BitcoinClient(url, settings.bitcoin_wallet, settings.bitcoin_rpc_timeout_seconds)
+    passphrase = None if secret is None else secret.get_secret_value()
+    return BitcoinWallet(client, settings.bitcoin_network, settings.bitcoin_wallet, passphrase)
 
 
 def _fake_file(settings: Settings) -> Path | None:

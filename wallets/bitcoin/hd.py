@@ -31,6 +31,16 @@ def receive_address(account_public_key: str, index: int, network: str) -> str:
     return str(bech32.encode(NETWORKS[network]["bech32"], 0, hashes.hash160(public_key)))
 
 
+def account_key_of(descriptor: str, network: str) -> str:
+    """The account's bare xpub out of the node's ranged descriptor: the same text whatever way a version of the node
+    writes origins and checksums. Raises `ValueError` as `receive_address` does."""
+    match = _DESCRIPTOR.fullmatch(descriptor)
+    if match is None:
+        raise ValueError("not a wpkh descriptor of an account's external chain")
+    _external_chain(match["key"], network)
+    return match["key"]
+
+
 @lru_cache(maxsize=16)
 def _external_chain(account_public_key: str, network: str) -> bip32.HDKey:
     """The key that address keys are children of: two levels of work done once."""

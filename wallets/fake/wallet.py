@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ledger.crashpoint import crashpoint
-from ledger.errors import InsufficientHotFunds, InvalidAddress, NodeProtocolError, NodeUnavailable, TransactionRefused
+from ledger.errors import (
+    InsufficientHotFunds,
+    InvalidAmount,
+    NodeProtocolError,
+    NodeUnavailable,
+    ResourceTaken,
+    TransactionRefused,
+)
 from wallets.fake.addresses import FakeAddressBook, derive
 from wallets.fake.chain import FakeChain, Lie
 from wallets.fake.deposits import page, present
@@ -90,8 +97,11 @@ class FakeWallet:
     ) -> Proposal:
         for output in outputs:
             FakeAddressBook().parse(output.address)
-        if len({output.address for output in outputs}) != len(outputs):
-            raise InvalidAddress("/address", "appears twice in one transaction")
+        if len({output.address for output in outputs}) != len(outputs) or not outputs:
+            raise ValueError("a transaction pays one to many different addresses")
+        if any(output.units < DUST_UNITS for output in outputs):
+            raise InvalidAmount("/amount", "is too small an output to be relayed (dust)")
+        rate = min(rate, rate_max)
         with self._call("propose", changes=True) as (s, _):
             wallet = s.wallets[self._name]
             inputs, fee, change = self._choose(s, outputs, rate, excluded)
@@ -147,6 +157,9 @@ class FakeWallet:
             left = change - (fee - signed.fee_units)
             if fee > fee_max_units or left < DUST_UNITS:
                 raise InsufficientHotFunds(f"a fee of {fee} units is more than the change or the ceiling bears")
+            spare = f"{signed.txid}:{len(body['outputs']) - 1}"
+            if spare in s.spender or spare in s.wallets[self._name].held:
+                raise ResourceTaken(f"the change {spare} already serves another payment")
             body["outputs"][-1][1] = left
             body["fee"] = fee
             return Proposal(signed.resources, fee, json.dumps(body), fee_max_units)

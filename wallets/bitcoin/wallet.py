@@ -1,0 +1,91 @@
+"""Bitcoin Core as a `ChainWallet`: one descriptor wallet on one node. Each part of the protocol has its own file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from wallets.bitcoin.client import BitcoinClient
+from wallets.bitcoin.deposits import Deposits
+from wallets.bitcoin.holds import Holds
+from wallets.bitcoin.keys import WalletKeys
+from wallets.bitcoin.sending import Sending
+from wallets.bitcoin.spending import Spending
+from wallets.bitcoin.state import NodeState
+from wallets.protocol import (
+    ChainBalance,
+    DepositPage,
+    FeeMarket,
+    NodeHealth,
+    Output,
+    Proposal,
+    SeenDeposit,
+    SignedTransaction,
+    TxStatus,
+    WalletIdentity,
+)
+
+
+class BitcoinWallet:
+    """See `wallets.protocol.ChainWallet` for what each method promises. Usable from any number of threads."""
+
+    chain = "bitcoin"
+
+    def __init__(self, client: BitcoinClient, network: str, name: str, passphrase: str | None = None) -> None:
+        self._keys = WalletKeys(client, network, name, passphrase)
+        self._holds = Holds(client)
+        self._deposits = Deposits(client)
+        self._spending = Spending(client, self._keys, self._holds)
+        self._sending = Sending(client)
+        self._state = NodeState(client, network)
+
+    def open(self) -> WalletIdentity:
+        return self._keys.open()
+
+    def health(self) -> NodeHealth:
+        return self._state.health()
+
+    def watch(self, count: int) -> int:
+        return self._keys.watch(count)
+
+    def deposits_since(self, cursor: str | None) -> DepositPage:
+        return self._deposits.since(cursor)
+
+    def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
+        return self._deposits.look_up(deposits)
+
+    def propose(
+        self,
+        outputs: Sequence[Output],
+        rate: int,
+        rate_max: int,
+        *,
+        excluded: Collection[str] = (),
+    ) -> Proposal:
+        return self._spending.propose(outputs, rate, rate_max, excluded)
+
+    def sign(self, proposal: Proposal, outputs: Sequence[Output]) -> SignedTransaction:
+        return self._spending.sign(proposal, outputs)
+
+    def reprice(self, signed: SignedTransaction, outputs: Sequence[Output], rate: int, fee_max_units: int) -> Proposal:
+        return self._spending.reprice(signed, outputs, rate, fee_max_units)
+
+    def broadcast(self, tx: SignedTransaction) -> None:
+        self._sending.broadcast(tx)
+
+    def look_up(self, tx: SignedTransaction) -> TxStatus:
+        return self._sending.look_up(tx)
+
+    def hold(self, resources: Collection[str]) -> None:
+        self._holds.hold(resources)
+
+    def free(self, resources: Collection[str]) -> None:
+        self._holds.free(resources)
+
+    def held(self) -> frozenset[str]:
+        return self._holds.held()
+
+    def balance(self) -> ChainBalance:
+        return self._state.balance()
+
+    def fee_market(self, blocks_target: int, rate_fallback: int) -> FeeMarket:
+        return self._state.fee_market(blocks_target, rate_fallback)
