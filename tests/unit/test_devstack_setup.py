@@ -38,7 +38,7 @@ def test_without_root_everything_required_is_named_at_once() -> None:
     for name in setup.REQUIRED["test"]:
         assert name in text
         assert PROGRAMS[name].variable in text
-    assert "apt-get install mariadb-server monero redis-server" in text
+    assert "apt-get install mariadb-server redis-server" in text
     assert "npm" in text
 
 
