@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from jobs.scopes import SCOPES
+from jobs.keys import SCOPES
 
 PROJECT = "demo"
 #: Approvals take two people: these keys belong to two.
@@ -34,7 +34,7 @@ class TestKeys:
 
 def create_keys(stack: Commands) -> TestKeys:
     """Makes the keys through `coffer keys create`, as an operator would."""
-    everything = _create(stack, "all-scopes", SCOPES, "devstack")
+    everything = _create(stack, "all scopes", list(SCOPES), "devstack")
     with ThreadPoolExecutor(max_workers=3) as pool:
         scoped = pool.map(lambda scope: _create(stack, f"only {scope}", [scope], "devstack"), SCOPES)
         approvers = pool.map(lambda holder: _create(stack, f"approver {holder}", [_APPROVE], holder), APPROVERS)
