@@ -9,7 +9,7 @@ from sqlalchemy import Row, insert, select, update
 
 from jobs import tasks
 from jobs.caller import Caller
-from jobs.services import Services, asset_of
+from jobs.services import Services
 from ledger import pauses, policy
 from ledger.db import Tx
 from ledger.errors import InvalidAmount, InvalidInput, NotFound, StateConflict
@@ -29,7 +29,7 @@ class Wish:
     """What a caller wants an address for. With an expected amount or an expiry it is a payment request."""
 
     account_id: int
-    asset: str
+    asset: Asset
     expected_units: int | None = None
     expires_at: int | None = None  #: microseconds
     label: str | None = None
@@ -40,9 +40,7 @@ def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
 
     Raises `InvalidInput` with a pointer, `AssetPaused`.
     """
-    asset = asset_of(tx, wish.asset)
-    if asset is None:
-        raise InvalidInput("/asset", f"{wish.asset} is not an asset of this installation", "asset_unknown")
+    asset = wish.asset
     pauses.check(tx, asset.code, "deposits")
     _check_request(tx, wish, asset)
     index, text, ready = _next(tx, asset.chain, services)

@@ -26,8 +26,9 @@ from ledger.schema import (
 _RESOURCES = {"deposit": deposit, "withdrawal": withdrawal, "transfer": internal_transfer}
 
 
-def of_account(tx: Tx, account_id: int, before: int | None, limit: int) -> list[Row[Any]]:
-    """At most `limit` postings that touch the account, newest first, older than posting `before`."""
+def of_account(tx: Tx, account_id: int, code: str | None, before: int | None, limit: int) -> list[Row[Any]]:
+    """At most `limit` postings that touch the account (in one asset, or None for all), newest first, older than
+    posting `before`."""
     kinds = _own(tx, account_id)
     if not kinds:
         return []
@@ -36,6 +37,8 @@ def of_account(tx: Tx, account_id: int, before: int | None, limit: int) -> list[
     for side in (p.debit_id, p.credit_id):  # one index each; an OR would use neither
         query = select(posting, transfer.c.kind, transfer.c.ref_kind, transfer.c.ref_id, transfer.c.created_at)
         query = query.join(transfer, transfer.c.id == p.transfer_id).where(side.in_(kinds))
+        if code is not None:
+            query = query.where(p.asset == code)
         if before is not None:
             query = query.where(p.id < before)
         found |= {row.id: row for row in tx.all(query.order_by(p.id.desc()).limit(limit))}

@@ -1,6 +1,7 @@
 """The MAC that binds what a withdrawal pays, and who approved it, to a key that the database does not hold.
 
-HMAC-SHA256 (RFC 2104) over a canonical text. A row changed by hand, or made by hand, has no valid MAC and is not signed.
+HMAC-SHA256 (RFC 2104) over a canonical text. A row changed or made by hand has no
+valid MAC and is not signed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,18 @@ import hashlib
 import hmac
 from typing import Any
 
-_FIELDS = ("public_id", "project_id", "account_id", "asset", "chain", "units", "fee_units", "address", "reference", "approvals_needed")
+_FIELDS = (
+    "public_id",
+    "project_id",
+    "account_id",
+    "asset",
+    "chain",
+    "units",
+    "fee_units",
+    "address",
+    "reference",
+    "approvals_needed",
+)
 
 
 class RowMac:

@@ -10,12 +10,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, case, select, update
+from sqlalchemy import Row, case, func, select, update
 
 from jobs import alarms, leases
 from jobs.heartbeat import Heartbeat
@@ -82,7 +81,10 @@ class Runtime:
             outcome = self._run(saga, claim)
             if outcome is None:
                 return steps
-            claim = self._finish(saga, claim, outcome, more=steps < STEPS_MAX)
+            more = steps < STEPS_MAX
+            claim = self._finish(saga, claim, outcome, more=more)
+            if claim is None and more and outcome.due_us == 0:
+                claim = self._claim_patiently(saga, row_id, woken=False)
         return steps
 
     def _claim_patiently(self, saga: Saga, row_id: int, woken: bool) -> Claim | None:
@@ -227,7 +229,9 @@ def _set_aside(tx: Tx, saga: Saga, row: Row[Any]) -> None:
     else:
         values |= {"state": str(saga.review), "due_at": None}
         history.note(tx, saga.kind, row.id, row.state, str(saga.review), "crashed_repeatedly")
-    tx.execute(update(saga.table).where(t.id == row.id, t.version == row.version).values(values | {"version": t.version + 1}))
+    tx.execute(
+        update(saga.table).where(t.id == row.id, t.version == row.version).values(values | {"version": t.version + 1})
+    )
 
 
 def nudge(tx: Tx, saga: Saga, condition: Any) -> int:
@@ -243,4 +247,8 @@ def due_rows(tx: Tx, saga: Saga, queue: str, limit: int) -> list[int]:
     return [row.id for row in tx.all(query.order_by(t.due_at).limit(limit))]
 
 
-Advance = Callable[[str, int], Any]
+def next_due(tx: Tx, saga: Saga, queue: str) -> float:
+    """Seconds until the queue's next row is due; infinity when none is."""
+    t = saga.table.c
+    soonest = tx.value(select(func.min(t.due_at)).where(t.due_at > tx.now, t[saga.queue_column()] == queue))
+    return float("inf") if soonest is None else float(soonest - tx.now) / SECOND

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Row, select
-from typing import Any
 
 from jobs.row_mac import RowMac
 from jobs.signer import Signer

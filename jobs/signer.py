@@ -63,9 +63,13 @@ class Signer:
             raise SignerRefused("mac_mismatch", "the withdrawal is not what was committed through the API", row.id)
         if request.items.get(row.id) != (row.address, row.units) or row.asset != request.asset:
             raise SignerRefused("item_mismatch", "the payment would pay something else than the withdrawal", row.id)
-        valid = {h for h, mac in request.approvals.get(row.id, ()) if self._mac.same(mac, self._mac.approval(row.mac, h))}
+        valid = {
+            h for h, mac in request.approvals.get(row.id, ()) if self._mac.same(mac, self._mac.approval(row.mac, h))
+        }
         if len(valid) < row.approvals_needed:
-            raise SignerRefused("approvals_missing", f"{row.approvals_needed} people must approve, {len(valid)} did", row.id)
+            raise SignerRefused(
+                "approvals_missing", f"{row.approvals_needed} people must approve, {len(valid)} did", row.id
+            )
 
     def _count(self, request: SignRequest, total: int) -> None:
         cap = self._caps.get(request.asset)

@@ -79,10 +79,10 @@ def request_state(expected: int | None, received: int, expires_at: int | None, n
 
 def address(tx: Tx, row: Row[Any], book: AddressBook | None = None) -> View:
     """`row` has the columns of `address`; with the chain's address book the payment URI is added."""
-    return addresses(tx, [row], book)[0]
+    return addresses(tx, [row], None if book is None else {row.chain: book})[0]
 
 
-def addresses(tx: Tx, rows: Sequence[Row[Any]], book: AddressBook | None = None) -> list[View]:
+def addresses(tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook] | None = None) -> list[View]:
     ids = [row.id for row in rows]
     d = deposit_table.c
     late = {r.address_id for r in tx.all(select(d.address_id).where(d.address_id.in_(ids), d.late == 1).distinct())}
@@ -90,7 +90,10 @@ def addresses(tx: Tx, rows: Sequence[Row[Any]], book: AddressBook | None = None)
     query = owned.where(account_table.c.id.in_({row.account_id for row in rows}))
     owners = {r.id: r.public_id for r in tx.all(query)}
     decimals = _decimals(tx, {row.asset for row in rows})
-    return [_address(tx, row, owners[row.account_id], decimals[row.asset], row.id in late, book) for row in rows]
+    return [
+        _address(tx, row, owners[row.account_id], decimals[row.asset], row.id in late, (books or {}).get(row.chain))
+        for row in rows
+    ]
 
 
 def _address(tx: Tx, row: Row[Any], owner: str, decimals: int, late: bool, book: AddressBook | None) -> View:

@@ -1,0 +1,199 @@
+"""Deposit: what the scanner saw becomes money in the ledger, once, and leaves it again if its block does.
+
+The steps decide from rows alone; the node is asked by `jobs.scan`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from jobs import debts, payment_requests, views
+from jobs.deposit_state import State
+from jobs.saga import SECOND, Outcome, Saga, Step
+from jobs.services import Services, require_healthy
+from ledger import accounts, history, pauses, policy, postings
+from ledger.db import Tx
+from ledger.policy import FINAL_DEPTH, AssetPolicy
+from ledger.postings import Leg
+from ledger.schema import address, deposit, ledger_account
+
+#: The scanner wakes a deposit when something moved; this is only how long a lost wake-up may cost.
+LOOK_US = 60 * SECOND
+BOOKED_US = 600 * SECOND
+REST_US = 3_600 * SECOND
+
+
+class StillWaiting(Outcome):
+    """Nothing changed that matters."""
+
+
+class Mined(Outcome):
+    """It is in a block."""
+
+
+class BackInPool(Outcome):
+    """Its block is gone, the transaction is not."""
+
+
+class Gone(Outcome):
+    """Replaced, conflicted or vanished before it was credited."""
+
+
+class Credited(Outcome):
+    """Deep enough: the money is in the ledger."""
+
+
+class Held(Outcome):
+    """Deep enough, but nobody's: booked to suspense."""
+
+
+class Ignored(Outcome):
+    """Deep enough, but below the minimum: booked to dust."""
+
+
+class Matured(Outcome):
+    """Final."""
+
+
+class Undone(Outcome):
+    """The chain took it back after it was booked."""
+
+
+class Returned(Outcome):
+    """A vanished transaction is back."""
+
+
+def detected(row: Row[Any], services: Services) -> Outcome:
+    if row.seen == "gone":
+        return _gone(row)
+    if row.seen == "confirmed":
+        needed = services.database.read(lambda tx: _needed(tx, row))
+        return Mined(values={"confirmations_needed": needed}, effect=partial(_tell, "confirming"))
+    return StillWaiting(due_us=REST_US)
+
+
+def confirming(row: Row[Any], services: Services) -> Outcome:
+    if row.seen == "gone":
+        return _gone(row)
+    if row.seen == "pool":
+        return BackInPool(reason="reorganised")
+
+    def read(tx: Tx) -> tuple[int, int, str | None, AssetPolicy, Row[Any] | None]:
+        depth = require_healthy(tx, row.chain).tip_height - row.height + 1
+        home = tx.first(select(address).where(address.c.id == row.address_id))
+        return depth, _needed(tx, row), pauses.reason(tx, row.asset, "deposits"), policy.of(tx, row.asset), home
+
+    depth, needed, paused, rules, home = services.database.read(read)
+    if depth < needed:
+        return StillWaiting(values={"confirmations_needed": needed}, due_us=LOOK_US)
+    if paused is not None:
+        return StillWaiting(due_us=5 * SECOND, reason="paused", detail=paused[:512])
+    return _booked(row, rules, home)
+
+
+def _booked(row: Row[Any], rules: AssetPolicy, home: Row[Any] | None) -> Outcome:
+    if home is None:
+        effect = partial(_book, accounts.house("suspense"), "held")
+        return Held(reason="unknown_address", detail="no account owns this address", effect=effect, due_us=BOOKED_US)
+    if home.purpose_kind == "treasury":
+        return Credited(
+            reason="treasury", effect=partial(_book, accounts.house("capital"), "credited"), due_us=BOOKED_US
+        )
+    if row.units < rules.deposit_minimum_units:
+        return Ignored(
+            reason="below_minimum", effect=partial(_book, accounts.house("dust"), "ignored"), due_us=BOOKED_US
+        )
+    reason = "late" if row.late else None
+    return Credited(reason=reason, effect=partial(_book, (row.account_id, "available"), "credited"), due_us=BOOKED_US)
+
+
+def booked(row: Row[Any], services: Services) -> Outcome:
+    """CREDITED, HELD, IGNORED: does its block still stand?"""
+    if row.seen != "confirmed":
+        reason = row.seen_reason or "reorganised"
+        return Undone(reason=reason, effect=_unbook, due_us=0)
+    depth = services.database.read(lambda tx: require_healthy(tx, row.chain).tip_height) - row.height + 1
+    if depth < FINAL_DEPTH:
+        return StillWaiting(due_us=BOOKED_US, reason=row.status_reason, detail=row.status_detail)
+    if row.state == State.CREDITED:
+        return Matured(due_us=None, reason=row.status_reason, effect=partial(_tell, "final"))
+    return StillWaiting(due_us=None, reason=row.status_reason, detail=row.status_detail)
+
+
+def reversed_(row: Row[Any], services: Services) -> Outcome:
+    if row.seen == "gone":
+        return StillWaiting(due_us=REST_US, reason=row.status_reason, detail=row.status_detail)
+    return Returned(reason="returned", effect=partial(_tell, "detected"))
+
+
+def _gone(row: Row[Any]) -> Gone:
+    return Gone(reason=row.seen_reason or "vanished", due_us=REST_US, effect=partial(_tell, "reversed"))
+
+
+def _needed(tx: Tx, row: Row[Any]) -> int:
+    return max(policy.of(tx, row.asset).confirmations(row.units), int(row.spendable_depth))
+
+
+def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
+    """Treasury against whoever it belongs to, under a key that counts how often this deposit was credited."""
+    number = row.credits + 1
+    leg = Leg(accounts.house("treasury_hot"), owner, row.units)
+    postings.post(tx, f"deposit:{row.id}:credit:{number}", "deposit", row.asset, [leg], ("deposit", row.id))
+    _set(tx, row, credits=number, credited=1, credited_to=accounts.find(tx, [owner], row.asset)[owner])
+    if owner[1] == "available":
+        debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{number}")
+        payment_requests.count(tx, row, row.units)
+    _tell(state, tx, row)
+
+
+def _unbook(tx: Tx, row: Row[Any]) -> None:
+    """The exact opposite; what a customer has spent meanwhile becomes a debt and freezes the account."""
+    target = tx.one(select(ledger_account).where(ledger_account.c.id == row.credited_to))
+    key, ref = f"deposit:{row.id}:reverse:{row.credits}", ("deposit", row.id)
+    owed = 0
+    if target.kind == "available":
+        owed = debts.take_back(tx, target.account_id, row.asset, row.units, key, ref)
+        payment_requests.count(tx, row, -row.units)
+    else:
+        leg = Leg((target.account_id, target.kind), accounts.house("treasury_hot"), row.units)
+        postings.post(tx, key, "deposit_reversal", row.asset, [leg], ref)
+    _set(tx, row, credited=0, credited_to=None)
+    _tell("reversed", tx, row, owed_units=str(owed))
+
+
+def _set(tx: Tx, row: Row[Any], **values: Any) -> None:
+    tx.execute(update(deposit).where(deposit.c.id == row.id).values(values))
+
+
+def _tell(state: str, tx: Tx, row: Row[Any], **more: str) -> None:
+    data = views.deposit(tx, row.id)
+    history.emit(tx, row.project_id, f"deposit.{state}", data["id"], data | more)
+
+
+DEPOSIT = Saga(
+    "deposit",
+    deposit,
+    start=State.DETECTED,
+    final=frozenset({State.FINAL}),
+    steps={
+        State.DETECTED: Step(detected, {StillWaiting: State.DETECTED, Mined: State.CONFIRMING, Gone: State.REVERSED}),
+        State.CONFIRMING: Step(
+            confirming,
+            {
+                StillWaiting: State.CONFIRMING,
+                BackInPool: State.DETECTED,
+                Gone: State.REVERSED,
+                Credited: State.CREDITED,
+                Held: State.HELD,
+                Ignored: State.IGNORED,
+            },
+        ),
+        State.CREDITED: Step(booked, {StillWaiting: State.CREDITED, Matured: State.FINAL, Undone: State.REVERSED}),
+        State.HELD: Step(booked, {StillWaiting: State.HELD, Undone: State.REVERSED}),
+        State.IGNORED: Step(booked, {StillWaiting: State.IGNORED, Undone: State.REVERSED}),
+        State.REVERSED: Step(reversed_, {StillWaiting: State.REVERSED, Returned: State.DETECTED}),
+    },
+)

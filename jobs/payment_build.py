@@ -1,0 +1,302 @@
+"""The steps of a payment before its bytes may leave: reserve, sign, commit the intent; and bump, and release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from jobs import alarms, payment_books
+from jobs.batch import ALONE
+from jobs.saga import SECOND, Outcome
+from jobs.services import Services, require_healthy
+from jobs.signer import SignerRefused, SignRequest
+from ledger import pauses, policy
+from ledger.db import Tx
+from ledger.errors import InsufficientHotFunds, InvalidAddress
+from ledger.schema import account, approval, candidate, deposit, payment_item, resource, withdrawal
+from wallets.protocol import Output, Proposal, SignedTransaction
+
+#: Proposals for one payment before it waits: each round learns of coins that the books do not know yet.
+PROPOSALS_MAX = 8
+
+#: How long withdrawals rest after their payment was declined, by reason.
+REST_SECONDS = {"outflow_cap": 300, "insufficient_hot_funds": 20, "paused": 5}
+
+
+class Reserved(Outcome):
+    """Resources are chosen, locked in the node and ours in the database."""
+
+
+class Declined(Outcome):
+    """It cannot be paid now, and nothing of it has left: let its withdrawals go."""
+
+
+class Signed(Outcome):
+    """The signed bytes are in the database."""
+
+
+class Committed(Outcome):
+    """From here on the payment goes forward only."""
+
+
+class Adjourned(Outcome):
+    """Signed, but its asset is paused; looked at again soon."""
+
+
+class Bumped(Outcome):
+    """A candidate with a higher fee is stored, to be sent next."""
+
+
+class NotBumped(Outcome):
+    """The ceiling or our change does not bear a higher fee; the candidates we have stay in the race."""
+
+
+class Released(Outcome):
+    """Withdrawals and resources are free again."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A payment's outputs and the rows behind them, read in one transaction."""
+
+    outputs: tuple[Output, ...]
+    withdrawals: Sequence[Row[Any]]
+    approvals: dict[int, list[tuple[str, str]]]
+    items: dict[int, tuple[str, int]]
+    frozen: tuple[int, ...]  #: withdrawals whose account may not spend
+
+
+def contents(tx: Tx, payment_id: int) -> Contents:
+    """What this payment is to pay, as its rows say."""
+    i = payment_item.c
+    items = tx.all(select(payment_item).where(i.payment_id == payment_id).order_by(i.id))
+    ids = [item.withdrawal_id for item in items if item.withdrawal_id is not None]
+    rows = tx.all(select(withdrawal).where(withdrawal.c.id.in_(ids)).order_by(withdrawal.c.id))
+    approvals: dict[int, list[tuple[str, str]]] = {}
+    for row in tx.all(select(approval).where(approval.c.withdrawal_id.in_(ids))):
+        approvals.setdefault(row.withdrawal_id, []).append((row.holder, row.mac))
+    frozen_accounts = select(account.c.id).where(
+        account.c.id.in_([row.account_id for row in rows]), account.c.frozen_reason.is_not(None)
+    )
+    frozen = {row.id for row in tx.all(frozen_accounts)}
+    return Contents(
+        tuple(Output(item.address, item.units) for item in items),
+        rows,
+        approvals,
+        {item.withdrawal_id: (item.address, item.units) for item in items if item.withdrawal_id is not None},
+        tuple(row.id for row in rows if row.account_id in frozen),
+    )
+
+
+def reserve(row: Row[Any], services: Services) -> Outcome:
+    """Have the node propose resources, lock them there, and claim them in our database."""
+    wallet = services.wallet(row.chain)
+
+    def read(tx: Tx) -> tuple[Contents, set[str], set[str], str | None]:
+        require_healthy(tx, row.chain)
+        paused = pauses.reason(tx, row.asset, "withdrawals")
+        return contents(tx, row.id), live_resources(tx, row.chain), unspendable(tx, row.chain), paused
+
+    what, live, unripe, paused = services.database.read(read)
+    if paused is not None:
+        return Declined(reason="paused", detail=paused[:512])
+    if what.frozen:
+        return Declined(reason="account_frozen")
+    wallet.free(wallet.held() - live)  # locks whose payment never came to own them
+    try:
+        proposal = _propose(row, services, what, live | unripe)
+    except InsufficientHotFunds as error:
+        return Declined(reason="insufficient_hot_funds", detail=error.detail[:512])
+    except InvalidAddress as error:
+        return Declined(reason=ALONE if len(what.outputs) > 1 else "address_refused", detail=error.detail[:512])
+    wallet.hold(proposal.resources)
+    values = {"proposal": asdict(proposal), "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
+    return Reserved(values=values, effect=partial(_claim_resources, proposal=proposal))
+
+
+def _propose(row: Row[Any], services: Services, what: Contents, excluded: set[str]) -> Proposal:
+    """A proposal on coins that our books know: credited deposits and our own change, nothing that came in since."""
+    wallet = services.wallet(row.chain)
+    for _ in range(PROPOSALS_MAX):
+        proposal = wallet.propose(what.outputs, row.rate, row.rate_max, excluded=excluded)
+        strangers = services.database.read(lambda tx, keys=proposal.resources: _strangers(tx, row.chain, keys))  # type: ignore[misc]
+        if not strangers:
+            return proposal
+        excluded = excluded | strangers
+    raise InsufficientHotFunds("the coins that the node proposes are not in the books yet")
+
+
+def _strangers(tx: Tx, chain: str, keys: Sequence[str]) -> set[str]:
+    d, c = deposit.c, candidate.c
+    booked = tx.all(select(d.output_key).where(d.chain == chain, d.output_key.in_(keys), d.credited == 1))
+    txids = {key.partition(":")[0] for key in keys}
+    own = {row.txid for row in tx.all(select(c.txid).where(c.chain == chain, c.txid.in_(txids)))}
+    known = {row.output_key for row in booked}
+    return {key for key in keys if key not in known and key.partition(":")[0] not in own}
+
+
+def _claim_resources(tx: Tx, row: Row[Any], proposal: Proposal) -> None:
+    claims = [
+        {"chain": row.chain, "resource_key": key, "payment_id": row.id, "live": 1, "created_at": tx.now}
+        for key in proposal.resources
+    ]
+    tx.execute(insert(resource), claims)  # a second owner fails here, at the unique key
+
+
+def live_resources(tx: Tx, chain: str) -> set[str]:
+    """The resources of a chain that payments own now."""
+    r = resource.c
+    return {row.resource_key for row in tx.all(select(r.resource_key).where(r.chain == chain, r.live == 1))}
+
+
+def unspendable(tx: Tx, chain: str) -> set[str]:
+    """Coins that are on their way to us but credited to nobody yet: not the house's to spend."""
+    d = deposit.c
+    pending = (d.chain == chain) & (d.credited == 0) & d.seen.in_(("pool", "confirmed"))
+    return {row.output_key for row in tx.all(select(d.output_key).where(pending))}
+
+
+def sign(row: Row[Any], services: Services) -> Outcome:
+    """The signer's own check against committed rows, then signed bytes, stored before anything else happens."""
+    what = services.database.read(lambda tx: contents(tx, row.id))
+    if what.frozen:
+        return Declined(reason="account_frozen")
+    proposal = proposal_of(row)
+    refused = _refusal(row, services, what)
+    if refused is not None:
+        return refused
+    signed = services.wallet(row.chain).sign(proposal, what.outputs)
+    values = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": 1}
+    return Signed(values=values, effect=partial(_store_first, signed=signed))
+
+
+def _refusal(row: Row[Any], services: Services, what: Contents) -> Declined | None:
+    asked = SignRequest(row.public_id, row.asset, row.fee_max_units, what.withdrawals, what.items, what.approvals)
+    try:
+        services.require_signer().admit(asked)
+    except SignerRefused as error:
+        effect = partial(_tampered, withdrawal_id=error.withdrawal_id, detail=error.detail)
+        return Declined(reason=error.code, detail=error.detail[:512], effect=effect)
+    return None
+
+
+def _tampered(tx: Tx, row: Row[Any], withdrawal_id: int | None, detail: str) -> None:
+    """A row that is not what the API committed stops its asset; the cap only makes everyone wait."""
+    alarms.raise_(tx, "signer_refused", f"payment:{row.id}", detail)
+    if withdrawal_id is None:
+        return
+    from jobs.withdrawal import move
+
+    for member in payment_books.members(tx, row.id):
+        if member.id == withdrawal_id:
+            move(tx, member, "review", reason="signer_refused", detail=detail[:512])
+    pauses.stop(tx, row.asset, "withdrawals", f"the signer refused a withdrawal: {detail}"[:255], "engine")
+
+
+def _store_first(tx: Tx, row: Row[Any], signed: SignedTransaction) -> None:
+    _store(tx, row, signed, 1, row.rate)
+    payment_books.project(tx, row.id, "signed", txid=signed.txid)
+
+
+def _store(tx: Tx, row: Row[Any], signed: SignedTransaction, number: int, rate: int) -> None:
+    values = {"payment_id": row.id, "number": number, "chain": row.chain, "txid": signed.txid, "raw": signed.raw}
+    values |= {"payload": signed.payload, "fee_units": signed.fee_units, "rate": rate, "created_at": tx.now}
+    tx.execute(insert(candidate).values(values))
+
+
+def commit_intent(row: Row[Any], services: Services) -> Outcome:
+    """The pivot: commit that these bytes will be sent, and move the money in flight, before any node sees them."""
+
+    def read(tx: Tx) -> tuple[str | None, tuple[int, ...]]:
+        require_healthy(tx, row.chain)
+        return pauses.reason(tx, row.asset, "withdrawals"), contents(tx, row.id).frozen
+
+    paused, frozen = services.database.read(read)
+    if frozen:
+        return Declined(reason="account_frozen")
+    if paused is not None:
+        return Adjourned(reason="paused", detail=paused[:512], due_us=5 * SECOND)
+    return Committed(effect=_commit_intent)
+
+
+def _commit_intent(tx: Tx, row: Row[Any]) -> None:
+    payment_books.post_intent(tx, row)
+    payment_books.project(tx, row.id, "broadcast")
+
+
+def bump(row: Row[Any], services: Services) -> Outcome:
+    """A further candidate: same payees, same resources, higher fee at the house's cost, below the stored ceiling."""
+
+    def read(tx: Tx) -> tuple[Contents, Row[Any], int]:
+        return (
+            contents(tx, row.id),
+            payment_books.candidates(tx, row.id)[0],
+            policy.of(tx, row.asset).payment_rate_fallback,
+        )
+
+    what, newest, fallback = services.database.read(read)
+    wallet = services.wallet(row.chain)
+    rules_target = wallet.fee_market(2, fallback).rate
+    rate = row.bump_rate or max(rules_target, newest.rate * 5 // 4)
+    refused = _refusal(row, services, what)
+    if refused is not None:
+        return NotBumped(
+            reason=refused.reason, detail=refused.detail, values={"bump_rate": None, "sent_at": _later(row)}
+        )
+    try:
+        proposal = wallet.reprice(stored(newest, row), what.outputs, min(rate, row.rate_max), row.fee_max_units)
+    except InsufficientHotFunds as error:
+        values = {"bump_rate": None, "sent_at": _later(row)}
+        return NotBumped(reason="fee_ceiling", detail=error.detail[:512], values=values)
+    signed = wallet.sign(proposal, what.outputs)
+    number = newest.number + 1
+    stored_as: dict[str, Any] = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": number}
+    stored_as |= {"bump_rate": None, "sent_at": None}
+    effect = partial(_store_bump, signed=signed, number=number, rate=rate)
+    return Bumped(values=stored_as, reason="fee_bump", effect=effect)
+
+
+def _store_bump(tx: Tx, row: Row[Any], signed: SignedTransaction, number: int, rate: int) -> None:
+    _store(tx, row, signed, number, min(rate, row.rate_max))
+    payment_books.project(tx, row.id, "broadcast", reason="fee_bump", txid=signed.txid)
+
+
+def _later(row: Row[Any]) -> int:
+    """The age that decides about a bump starts again."""
+    return int(row.updated_at)
+
+
+def release(row: Row[Any], services: Services) -> Outcome:
+    """Unlock the resources in the node, then let withdrawals and resources go in one commit."""
+    keys = services.database.read(lambda tx: _own_resources(tx, row.id))
+    services.wallet(row.chain).free(keys)
+    return Released(due_us=None, reason=row.status_reason, detail=row.status_detail, effect=_release)
+
+
+def _own_resources(tx: Tx, payment_id: int) -> list[str]:
+    r = resource.c
+    return [
+        found.resource_key for found in tx.all(select(r.resource_key).where(r.payment_id == payment_id, r.live == 1))
+    ]
+
+
+def _release(tx: Tx, row: Row[Any]) -> None:
+    tx.execute(update(resource).where(resource.c.payment_id == row.id).values(live=None))
+    payment_books.undo_intent(tx, row)
+    refund = row.resolution == "refund" or row.status_reason == "address_refused"
+    rest_us = REST_SECONDS.get(row.status_reason or "", 0) * SECOND
+    payment_books.let_go(tx, row, refund=refund, reason=row.status_reason, not_before=tx.now + rest_us)
+
+
+def proposal_of(row: Row[Any]) -> Proposal:
+    """The proposal as stored when the resources were claimed."""
+    return Proposal(**(dict(row.proposal) | {"resources": tuple(row.proposal["resources"])}))
+
+
+def stored(found: Row[Any], row: Row[Any]) -> SignedTransaction:
+    """A stored candidate as its wallet knows it."""
+    return SignedTransaction(found.txid, found.raw, found.fee_units, proposal_of(row).resources, found.payload)

@@ -1,0 +1,74 @@
+"""Periodic work as saga rows: each task has one live state and is due again after its interval, or when woken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, insert, select
+
+from jobs.saga import SECOND, Outcome, Saga, Step
+from ledger.db import Tx
+from ledger.schema import task
+
+
+class TaskState(StrEnum):
+    ACTIVE = "active"  #: due again and again
+
+
+class Ran(Outcome):
+    """The task did its work; `due_us` None means its own interval."""
+
+
+TaskFunction = Callable[[Row[Any], Any], Ran]
+
+#: name -> (queue, seconds between runs). `chain` tasks are named `<work>:<chain>`.
+SCHEDULE: dict[str, tuple[str, float]] = {
+    "scan:bitcoin": ("bitcoin", 5),
+    "batch:bitcoin": ("bitcoin", 2),
+    "watch:bitcoin": ("bitcoin", 10),
+    "relock:bitcoin": ("bitcoin", 300),
+    "reconcile:bitcoin": ("bitcoin", 300),
+    "sequence": ("tasks", 1),
+    "requests": ("tasks", 5),
+    "snapshot": ("tasks", 600),
+    "audit": ("tasks", 86_400),
+    "tidy": ("tasks", 3_600),
+}
+
+
+def saga(functions: dict[str, TaskFunction]) -> Saga:
+    """The saga of all tasks; `functions` is keyed by the part of the name before the colon."""
+
+    def run(row: Row[Any], services: Any) -> Outcome:
+        ran = functions[row.name.partition(":")[0]](row, services)
+        if ran.due_us is not None:
+            return ran
+        return Ran(values=ran.values, effect=ran.effect, due_us=row.interval_us, reason=ran.reason, detail=ran.detail)
+
+    return Saga("task", task, TaskState.ACTIVE, frozenset(), {TaskState.ACTIVE: Step(run, {Ran: TaskState.ACTIVE})})
+
+
+def found(tx: Tx) -> None:
+    """Make the rows of all tasks that do not exist yet."""
+    there = {row.name for row in tx.all(select(task.c.name))}
+    for name, (queue, seconds) in SCHEDULE.items():
+        if name not in there:
+            clock = {"due_at": tx.now, "created_at": tx.now, "updated_at": tx.now}
+            values = {"name": name, "queue": queue, "interval_us": int(seconds * SECOND), "state": TaskState.ACTIVE}
+            tx.execute(insert(task).values(clock | values))
+
+
+_ids: dict[tuple[str, str], int] = {}
+
+
+def wake(tx: Tx, name: str) -> None:
+    """Have a task run soon after this transaction commits, before its time. A hint: its interval is the guarantee."""
+    key = (str(tx.connection.engine.url), name)
+    if key not in _ids:
+        row_id = tx.value(select(task.c.id).where(task.c.name == name))
+        if row_id is None:
+            return
+        _ids[key] = row_id  # rows of tasks are made once and keep their id
+    tx.wake("task", _ids[key])

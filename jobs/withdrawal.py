@@ -1,0 +1,330 @@
+"""Withdrawals up to the point where they join a payment: request, approval, cancellation.
+
+The hold of amount and fee stands in the request's own transaction; nothing here calls a node. From the moment a
+withdrawal has a payment, `jobs.payment` moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from jobs import debts, tasks, views
+from jobs.caller import Caller
+from jobs.services import Services, asset_of, chain_row
+from ledger import accounts, balances, history, holds, pauses, policy
+from ledger.db import Tx
+from ledger.errors import (
+    InsufficientFunds,
+    InvalidAddress,
+    InvalidAmount,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    ReferenceExists,
+    StateConflict,
+)
+from ledger.ids import new_id
+from ledger.money import Asset, format_units
+from ledger.policy import AssetPolicy
+from ledger.schema import account, address, approval, withdrawal
+
+DAY_US = 86_400 * 1_000_000
+
+#: States in which the money has not come back and so counts against the daily limit.
+_COUNTED = ("pending_approval", "queued", "signed", "broadcast", "confirming", "completed", "review")
+
+#: Size of a payment to one payee with one input and change, P2WPKH (NODES 2.4), for fee estimates.
+_TYPICAL_VBYTES = 141
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a caller asks for. `units` None means all that is available, fee included."""
+
+    account_id: int
+    asset: str
+    units: int | None
+    address: str
+    reference: str
+    fee_from: str = "balance"  #: who bears the fee: `balance` on top, `amount` out of the amount
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the order would do now, in atomic units."""
+
+    units: int
+    fee_units: int
+    total_units: int
+    approvals_needed: int
+    address: str
+
+
+def preview(tx: Tx, caller: Caller, order: Order, services: Services) -> Preview:
+    """What `request` would do at this moment. Writes nothing; raises what `request` would raise."""
+    asset, rules = _checked(tx, caller, order)
+    available = balances.get(tx, (order.account_id, "available"), asset.code)
+    return _priced(tx, order, asset, rules, available, _payable_address(tx, order, asset, services))
+
+
+def request(tx: Tx, caller: Caller, order: Order, services: Services) -> int:
+    """Store a withdrawal and hold its amount and fee; its id. One transaction, no node.
+
+    Raises `InvalidInput` (with a pointer), `InsufficientFunds`, `LimitExceeded`, `AccountFrozen`, `AssetPaused`,
+    `ReferenceExists`, `NotFound`.
+    """
+    mac = services.require_mac()
+    asset, rules = _checked(tx, caller, order)
+    _check_reference(tx, caller, order)
+    payee = _payable_address(tx, order, asset, services)
+    owner = (order.account_id, "available")
+    row_id = accounts.find(tx, [owner, (order.account_id, "held")], asset.code)[owner]
+    available = accounts.lock_balances(tx, [row_id])[row_id]  # limits are counted behind this lock
+    priced = _priced(tx, order, asset, rules, available, payee)
+    _check_daily(tx, order, asset, rules, priced)
+    values = {
+        "public_id": new_id("wd"),
+        "project_id": caller.project_id,
+        "account_id": order.account_id,
+        "asset": asset.code,
+        "chain": asset.chain,
+        "units": priced.units,
+        "fee_units": priced.fee_units,
+        "address": payee,
+        "reference": order.reference,
+        "approvals_needed": priced.approvals_needed,
+    }
+    state = "pending_approval" if priced.approvals_needed else "queued"
+    withdrawal_id = _insert(tx, caller, order, values | {"state": state, "mac": mac.withdrawal(values)})
+    holds.place(
+        tx, hold_key(withdrawal_id, 1), order.account_id, asset.code, priced.total_units, ("withdrawal", withdrawal_id)
+    )
+    history.note(tx, "withdrawal", withdrawal_id, None, state, actor=caller.name)
+    _announce(tx, withdrawal_id, caller.project_id, state)
+    if state == "queued":
+        tasks.wake(tx, f"batch:{asset.chain}")
+    return withdrawal_id
+
+
+def cancel(tx: Tx, caller: Caller, withdrawal_id: int) -> None:
+    """Give the money back, while the withdrawal is in no payment. Raises `StateConflict` when it is too late."""
+    row = _locked(tx, caller, withdrawal_id)
+    if row.state not in ("pending_approval", "queued") or row.payment_id is not None:
+        raise StateConflict("it has joined a payment or has ended; it can no longer be cancelled", status=row.state)
+    give_back(tx, row, "cancelled", "cancelled_by_customer", caller.name)
+
+
+def reject(tx: Tx, caller: Caller, withdrawal_id: int, reason: str) -> None:
+    """Refuse a withdrawal that waits for approval; the money goes back."""
+    row = _locked(tx, caller, withdrawal_id)
+    if row.state != "pending_approval":
+        raise StateConflict("it does not wait for approval", status=row.state)
+    give_back(tx, row, "rejected", reason[:64] or "rejected", caller.name)
+
+
+def approve(tx: Tx, caller: Caller, withdrawal_id: int, services: Services) -> None:
+    """Add one person's approval; the last one needed queues the withdrawal.
+
+    Raises `StateConflict` for a second approval by the same person, or by the person who asked for it.
+    """
+    row = _locked(tx, caller, withdrawal_id)
+    if row.state != "pending_approval":
+        raise StateConflict("it does not wait for approval", status=row.state)
+    if caller.holder == _requested_by(tx, row):
+        raise StateConflict("the person who asked for it cannot approve it", status=row.state)
+    given = {r.holder for r in tx.all(select(approval.c.holder).where(approval.c.withdrawal_id == row.id))}
+    if caller.holder in given:
+        raise StateConflict("this person has approved it before; another one is needed", status=row.state)
+    values = {"withdrawal_id": row.id, "holder": caller.holder, "created_at": tx.now}
+    tx.execute(insert(approval).values(values | {"mac": services.require_mac().approval(row.mac, caller.holder)}))
+    if len(given) + 1 >= row.approvals_needed:
+        move(tx, row, "queued", actor=caller.name)
+        tasks.wake(tx, f"batch:{row.chain}")
+    else:
+        tx.execute(
+            update(withdrawal).where(withdrawal.c.id == row.id).values(version=row.version + 1, updated_at=tx.now)
+        )
+        history.note(tx, "withdrawal", row.id, row.state, row.state, "approved", caller.name)
+
+
+def give_back(tx: Tx, row: Row[Any], state: str, reason: str, actor: str | None = None) -> None:
+    """End a withdrawal whose money stays here: void its hold. `row` is locked by the caller's transaction."""
+    holds.void(tx, hold_key(row.id, row.holds), ("withdrawal", row.id))
+    move(tx, row, state, reason=reason, actor=actor)
+    debts.collect(tx, row.account_id, row.asset, f"withdrawal:{row.id}:{state}")
+
+
+def move(
+    tx: Tx,
+    row: Row[Any],
+    state: str,
+    *,
+    reason: str | None = None,
+    detail: str | None = None,
+    actor: str | None = None,
+    **values: Any,
+) -> None:
+    """Write a withdrawal's new state with its history and event. Compares and sets: `row` must still be current."""
+    w = withdrawal.c
+    now = {"state": state, "status_reason": reason, "status_detail": detail, "updated_at": tx.now}
+    current = (w.id == row.id) & (w.version == row.version)
+    written = tx.execute(update(withdrawal).where(current).values(now | values | {"version": row.version + 1}))
+    if written.rowcount != 1:
+        raise StateConflict("the withdrawal changed at the same time", status=row.state)
+    if state != row.state or reason != row.status_reason:
+        history.note(tx, "withdrawal", row.id, row.state, state, reason, actor)
+    if state != row.state:
+        _announce(tx, row.id, row.project_id, state)
+
+
+def hold_key(withdrawal_id: int, generation: int) -> str:
+    """The unique key of a withdrawal's hold; a settlement undone by a reorganisation opens the next generation."""
+    return f"withdrawal:{withdrawal_id}#{generation}"
+
+
+def _announce(tx: Tx, withdrawal_id: int, project_id: int, state: str) -> None:
+    data = views.withdrawal(tx, withdrawal_id)
+    history.emit(tx, project_id, f"withdrawal.{state}", data["id"], data)
+
+
+def _checked(tx: Tx, caller: Caller, order: Order) -> tuple[Asset, AssetPolicy]:
+    owner = account.c
+    known = select(owner.id).where(
+        owner.id == order.account_id, owner.project_id == caller.project_id, owner.kind != "house"
+    )
+    if tx.value(known) is None:
+        raise NotFound("no such account")
+    asset = asset_of(tx, order.asset)
+    if asset is None:
+        raise InvalidInput("/asset", f"{order.asset} is not an asset of this installation", "asset_unknown")
+    if order.fee_from not in ("balance", "amount"):
+        raise InvalidInput("/fee_from", "must be balance or amount")
+    accounts.check_not_frozen(tx, order.account_id)
+    pauses.check(tx, asset.code, "withdrawals")
+    return asset, policy.of(tx, asset.code)
+
+
+def _check_reference(tx: Tx, caller: Caller, order: Order) -> None:
+    w = withdrawal.c
+    query = select(w.public_id).where(w.project_id == caller.project_id, w.reference == order.reference)
+    existing = tx.value(query)
+    if existing is not None:
+        raise ReferenceExists(f"the reference was used by {existing}", existing=existing)
+
+
+def _insert(tx: Tx, caller: Caller, order: Order, values: dict[str, Any]) -> int:
+    rest = {
+        "fee_from": order.fee_from,
+        "metadata": order.metadata,
+        "created_by": caller.key_id,
+        "holds": 1,
+        "version": 1,
+    }
+    moments = {"not_before": tx.now, "created_at": tx.now, "updated_at": tx.now}
+    try:
+        with tx.savepoint():
+            return tx.insert(insert(withdrawal).values(values | rest | moments))
+    except IntegrityError:
+        _check_reference(tx, caller, order)  # another request was first with it
+        raise
+
+
+def _payable_address(tx: Tx, order: Order, asset: Asset, services: Services) -> str:
+    payee = services.address_book(asset.chain).parse(order.address)
+    ours = select(address.c.id).where(address.c.chain == asset.chain, address.c.address == payee)
+    if tx.value(ours) is not None:
+        raise InvalidAddress(
+            "/address", "is an address of this installation; use a transfer between accounts", "address_own"
+        )
+    return payee
+
+
+def _priced(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, available: int, payee: str) -> Preview:
+    if order.units is None:
+        fee = _fee_of_total(tx, available, asset, rules)
+        units, total = available - fee, available
+        if units <= 0:
+            raise InsufficientFunds("the available balance does not cover the fee", missing_units=fee - available + 1)
+    elif order.fee_from == "amount":
+        fee = _fee(tx, order.units, asset, rules)
+        units, total = order.units - fee, order.units
+        if units <= 0:
+            raise InvalidAmount(
+                "/amount", f"does not cover the fee of {format_units(fee, asset.decimals)} {asset.code}"
+            )
+    else:
+        fee = _fee(tx, order.units, asset, rules)
+        units, total = order.units, order.units + fee
+    if units < rules.withdrawal_minimum_units:
+        least = format_units(rules.withdrawal_minimum_units, asset.decimals)
+        raise InvalidAmount("/amount", f"the payee must receive at least {least} {asset.code}", "amount_below_minimum")
+    if units > rules.withdrawal_maximum_units:
+        most = format_units(rules.withdrawal_maximum_units, asset.decimals)
+        raise LimitExceeded(f"a withdrawal may pay at most {most} {asset.code}")
+    if total > available:
+        raise InsufficientFunds("the available balance does not cover amount and fee", missing_units=total - available)
+    needed = rules.withdrawal_approvals if units > rules.withdrawal_approval_above_units else 0
+    return Preview(units, fee, total, needed, payee)
+
+
+def _fee(tx: Tx, units: int, asset: Asset, rules: AssetPolicy) -> int:
+    if rules.withdrawal_fee_kind == "percent":
+        return max(rules.withdrawal_fee_units, -(-units * rules.withdrawal_fee_ppm // 1_000_000))
+    if rules.withdrawal_fee_kind == "estimate":
+        rate = chain_row(tx, asset.chain).fee_rate or rules.payment_rate_fallback
+        return max(rules.withdrawal_fee_units, -(-rate * _TYPICAL_VBYTES // 1000))
+    return rules.withdrawal_fee_units
+
+
+def _fee_of_total(tx: Tx, total: int, asset: Asset, rules: AssetPolicy) -> int:
+    """The fee when `total` is all there is: the largest payable amount has fee(amount) + amount <= total."""
+    if rules.withdrawal_fee_kind != "percent":
+        return _fee(tx, total, asset, rules)
+    units = total * 1_000_000 // (1_000_000 + rules.withdrawal_fee_ppm)
+    return max(rules.withdrawal_fee_units, total - units)
+
+
+def _check_daily(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, priced: Preview) -> None:
+    w = withdrawal.c
+    recent = select(w.units).where(
+        w.account_id == order.account_id, w.asset == asset.code, w.created_at > tx.now - DAY_US
+    )
+    used = sum(row.units for row in tx.all(recent.where(w.state.in_(_COUNTED))))
+    if used + priced.units > rules.withdrawal_daily_units:
+        left = format_units(max(0, rules.withdrawal_daily_units - used), asset.decimals)
+        raise LimitExceeded(f"the account may withdraw {left} {asset.code} more within 24 hours")
+
+
+def _locked(tx: Tx, caller: Caller, withdrawal_id: int) -> Row[Any]:
+    w = withdrawal.c
+    query = select(withdrawal).where(w.id == withdrawal_id, w.project_id == caller.project_id)
+    row = tx.first(query.with_for_update())
+    if row is None:
+        raise NotFound("no such withdrawal")
+    return row
+
+
+def _requested_by(tx: Tx, row: Row[Any]) -> str | None:
+    from ledger.schema import api_key
+
+    holder = tx.value(select(api_key.c.holder).where(api_key.c.id == row.created_by))
+    return None if holder is None else str(holder)
+
+
+def queued_count(tx: Tx, chain: str) -> int:
+    """How many withdrawals of a chain wait for a payment."""
+    w = withdrawal.c
+    query = select(func.count()).select_from(withdrawal)
+    return int(tx.value(query.where(w.chain == chain, w.state == "queued", w.payment_id.is_(None))) or 0)
+
+
+def lock_all(tx: Tx, ids: Sequence[int]) -> list[Row[Any]]:
+    """These withdrawals, locked in id order."""
+    query = select(withdrawal).where(withdrawal.c.id.in_(sorted(ids))).order_by(withdrawal.c.id)
+    return list(tx.all(query.with_for_update()))
