@@ -1,0 +1,29 @@
+"""Engines on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.db import Database
+from tests import databases
+from tests.flows.engine import Engine
+
+
+@pytest.fixture(params=databases.DIALECTS)
+def database(request: pytest.FixtureRequest, tmp_path: Path, server_folder: Path) -> Iterator[Database]:
+    """A founded, empty database of each kind."""
+    if request.param == "sqlite":
+        url = databases.sqlite_url(tmp_path, server_folder / "template.sqlite3")
+    else:
+        url = databases.mariadb_url(request.getfixturevalue("mariadb_server"))
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def engine(database: Database, tmp_path: Path) -> Engine:
+    return Engine(tmp_path, database)
