@@ -151,6 +151,8 @@ class FakeWallet:
     def reprice(self, signed: SignedTransaction, outputs: Sequence[Output], rate: int, fee_max_units: int) -> Proposal:
         with self._call("reprice", changes=True) as (s, _):
             body = json.loads(signed.payload)
+            if sorted(body["outputs"][: body["payees"]]) != sorted([o.address, o.units] for o in outputs):
+                raise NodeProtocolError("the signed transaction pays something else")
             size = vsize(len(body["inputs"]), len(body["outputs"]))
             fee = max(-(-size * rate // 1000), signed.fee_units + -(-size * s.rate_min // 1000))
             change = body["outputs"][-1][1] if len(body["outputs"]) > body["payees"] else 0
