@@ -1,0 +1,74 @@
+"""Deposits: what came in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from sqlalchemy import select
+
+from api.answers import Answer, ok
+from api.call import Call
+from api.endpoints import Resource
+from api.lists import narrowed
+from api.shapes import AssetCode, HistoryItem, Money, PublicId, Range
+from api.validation import Shown
+from jobs import views
+from ledger.db import Tx
+from ledger.errors import NotFound
+from ledger.ids import is_id
+from ledger.schema import deposit
+
+resource = Resource("deposits", __name__, "What came in")
+
+Status = Literal["detected", "confirming", "credited", "final", "reversed", "held", "ignored"]
+
+
+class Deposit(Shown):
+    id: str
+    account: str | None
+    asset: str
+    amount: Money
+    address: str
+    txid: str
+    vout: int | None
+    confirmations: int
+    confirmations_needed: int | None
+    late: bool = Field(description="First seen after its payment request had expired")
+    status: Status
+    status_reason: str | None
+    history: list[HistoryItem]
+    created_at: str
+    updated_at: str
+
+
+class DepositList(Shown):
+    data: list[Deposit]
+    next_cursor: str | None
+    has_more: bool
+
+
+class DepositQuery(Range):
+    account: PublicId | None = None
+    asset: AssetCode | None = None
+    status: Status | None = None
+
+
+@resource.read("/deposits", DepositList, scope="deposits:read", query=DepositQuery)
+def list_deposits(call: Call, tx: Tx, query: DepositQuery) -> Answer:
+    """List deposits, newest first."""
+    d = deposit.c
+    wanted = select(d.id).where(d.project_id == call.project_id)
+    scope, rows = narrowed(call, tx, "deposits", wanted, deposit, query)
+    return ok(call.parts.cursors.page(scope, rows, query.limit, lambda r: views.deposits(tx, [row.id for row in r])))
+
+
+@resource.read("/deposits/<deposit_id>", Deposit, scope="deposits:read", etag=True)
+def get_deposit(call: Call, tx: Tx, deposit_id: str) -> Answer:
+    """Read a deposit."""
+    d = deposit.c
+    query = select(d.id).where(d.public_id == deposit_id, d.project_id == call.project_id)
+    row_id = tx.value(query) if is_id(deposit_id, "dp") else None
+    if row_id is None:
+        raise NotFound("no such deposit")
+    return ok(views.deposit(tx, row_id))

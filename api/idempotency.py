@@ -1,0 +1,81 @@
+"""The same key gets the same answer: the row stands in the transaction of the effect, or neither stands.
+
+It is inserted first. A twin that runs at the same time waits there on the unique key, and finds the answer when the
+first has committed, or a free place when it has not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from api import body
+from api.answers import Answer, Stored
+from api.errors import Problem
+from ledger.db import Tx
+from ledger.schema import idempotency
+
+_KEY = re.compile(r"[ -~]{1,255}", re.ASCII)
+_LOCK_WAIT = 1205
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One request's right to its key. The key belongs to the project and so survives a rotation of API keys."""
+
+    project_id: int
+    key: str
+    request_hash: str
+
+    def take(self, tx: Tx) -> Stored | None:
+        """None: the key is ours now. Otherwise the stored answer. Raises `Problem` 409 or 422."""
+        values = {"project_id": self.project_id, "idempotency_key": self.key, "request_hash": self.request_hash}
+        try:
+            tx.execute(insert(idempotency).values(values | {"created_at": tx.now}))
+            return None
+        except IntegrityError:
+            found = self.find(tx)
+        except OperationalError as error:
+            if error.orig is not None and error.orig.args[:1] == (_LOCK_WAIT,):
+                raise Problem("idempotency_in_progress") from error
+            raise
+        if found is None:  # its transaction is undone in this moment
+            raise Problem("idempotency_in_progress")
+        return found
+
+    def find(self, tx: Tx) -> Stored | None:
+        """The answer that stands under this key. Raises `Problem` 422 when it answers another request."""
+        i = idempotency.c
+        query = select(i.request_hash, i.status, i.body, i.headers)
+        row = tx.first(query.where(i.project_id == self.project_id, i.idempotency_key == self.key))
+        if row is None or row.status is None:
+            return None
+        if row.request_hash != self.request_hash:
+            raise Problem("idempotency_key_reused", "the key was first used with another method, path or body")
+        return Stored(row.status, bytes(row.body), row.headers, replayed=True)
+
+    def store(self, tx: Tx, answer: Answer) -> Stored:
+        """Write the answer beside its effect."""
+        i = idempotency.c
+        stored = answer.stored()
+        ours = (i.project_id == self.project_id) & (i.idempotency_key == self.key)
+        values = {"status": stored.status, "body": stored.body, "headers": stored.headers}
+        tx.execute(update(idempotency).where(ours).values(values))
+        return stored
+
+
+def claim(project_id: int, key: str | None, method: str, path: str, value: Any) -> Claim:
+    """Raises `Problem` 400 when the header is missing or malformed."""
+    if key is None:
+        raise Problem(
+            "idempotency_key_missing", "send a fresh Idempotency-Key, and the same one when you repeat the call"
+        )
+    if _KEY.fullmatch(key) is None:
+        raise Problem("idempotency_key_invalid")
+    digest = hashlib.sha256(f"{method}\n{path}\n".encode() + body.canonical(value)).hexdigest()
+    return Claim(project_id, key, digest)

@@ -1,0 +1,119 @@
+"""/metrics for Prometheus: how requests fare, and how the sagas stand in the database.
+
+Under gunicorn the counters of all processes meet in `PROMETHEUS_MULTIPROC_DIR` (set by `api.gunicorn_conf`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy import func, select
+
+from ledger.db import Database, Tx
+from ledger.errors import DatabaseError
+from ledger.schema import alarm, chain, deposit, event, payment, task, withdrawal
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+#: States that somebody still has to move; finished rows are too many to count.
+_OPEN = {
+    deposit: ("detected", "confirming", "held"),
+    withdrawal: ("pending_approval", "queued", "signed", "broadcast", "confirming", "review"),
+    payment: ("building", "reserved", "signed", "broadcast", "confirming", "bumping", "releasing", "review"),
+}
+
+
+class Metrics:
+    """One for each app. `seen` counts a request, `text` renders everything."""
+
+    def __init__(self, database: Database) -> None:
+        self._registry = CollectorRegistry()
+        labels = ("route", "method", "status")
+        self._requests = Counter("coffer_http_requests", "Requests", labels, registry=self._registry)
+        self._seconds = Histogram(
+            "coffer_http_request_seconds",
+            "Time to answer",
+            ("route", "method"),
+            registry=self._registry,
+            buckets=_BUCKETS,
+        )
+        self._database = database
+
+    def seen(self, route: str, method: str, status: int, seconds: float) -> None:
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route, method).observe(seconds)
+
+    def text(self) -> bytes:
+        registry = self._registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + generate_latest(_Stored(self._database))  # type: ignore[arg-type]
+
+
+class _Stored:
+    """What the database tells, read at the moment of the scrape."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        up = GaugeMetricFamily("coffer_database_up", "1 while the database answers")
+        try:
+            found = self._database.read(lambda tx: [*_states(tx), *_queues(tx), *_chains(tx), *_rest(tx)])
+        except DatabaseError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from found
+
+
+def _states(tx: Tx) -> Iterator[GaugeMetricFamily]:
+    gauge = GaugeMetricFamily("coffer_saga_rows", "Rows that are not finished", labels=["kind", "asset", "state"])
+    for table, states in _OPEN.items():
+        c: Any = table.c
+        query = select(c.asset, c.state, func.count()).where(c.state.in_(states)).group_by(c.asset, c.state)
+        for asset, state, count in tx.all(query):
+            gauge.add_metric([table.name, asset, state], count)
+    yield gauge
+
+
+def _queues(tx: Tx) -> Iterator[GaugeMetricFamily]:
+    age = GaugeMetricFamily("coffer_due_age_seconds", "How long the longest waiting row is overdue", labels=["kind"])
+    for table in (deposit, payment, task):
+        oldest = tx.value(select(func.min(table.c.due_at)).where(table.c.lease_until < tx.now))
+        age.add_metric([table.name], 0 if oldest is None else max(0, tx.now - oldest) / 1e6)
+    waiting = select(func.min(withdrawal.c.created_at)).where(withdrawal.c.state == "queued")
+    oldest = tx.value(waiting.where(withdrawal.c.payment_id.is_(None)))
+    age.add_metric(["withdrawal"], 0 if oldest is None else max(0, tx.now - oldest) / 1e6)
+    yield age
+
+
+def _chains(tx: Tx) -> Iterator[GaugeMetricFamily]:
+    healthy = GaugeMetricFamily("coffer_chain_healthy", "1 while the node may be relied on", labels=["chain"])
+    height = GaugeMetricFamily("coffer_chain_height", "Best block that was scanned", labels=["chain"])
+    lag = GaugeMetricFamily("coffer_chain_scan_age_seconds", "Time since the last scan", labels=["chain"])
+    for row in tx.all(select(chain)):
+        healthy.add_metric([row.name], int(row.health_reason is None and row.health_at is not None))
+        height.add_metric([row.name], row.tip_height or 0)
+        if row.scanned_at is not None:
+            lag.add_metric([row.name], max(0, tx.now - row.scanned_at) / 1e6)
+    yield from (healthy, height, lag)
+
+
+def _rest(tx: Tx) -> Iterator[GaugeMetricFamily]:
+    alarms = GaugeMetricFamily("coffer_alarms_open", "Open alarms", labels=["name"])
+    for name, count in tx.all(select(alarm.c.name, func.count()).where(alarm.c.open == 1).group_by(alarm.c.name)):
+        alarms.add_metric([name], count)
+    unnumbered = GaugeMetricFamily("coffer_events_unnumbered", "Events that no reader sees yet")
+    unnumbered.add_metric([], tx.value(select(func.count()).where(event.c.sequence.is_(None))))
+    yield from (alarms, unnumbered)
