@@ -38,7 +38,7 @@ class FakeChain:
         self._thread_lock = threading.RLock()
         self._depth = 0
         self._state = State()
-        self._version = (0, 0)
+        self._version = 0
         self._owned: dict[str, tuple[int, int, dict[str, int | None]]] = {}
 
     @contextmanager
@@ -60,21 +60,21 @@ class FakeChain:
                         self._save(self._path)
 
     def _load(self, path: Path) -> None:
-        if path.exists() and (version := self._stamp(path)) != self._version:
-            self._state = pickle.loads(path.read_bytes())  # noqa: S301  # a test's own file
-            self._version = version
-            self._owned.clear()
+        """Read the file if someone else has written it since: it starts with the number of its version."""
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            version = int.from_bytes(file.read(8))
+            if version != self._version:
+                self._state = pickle.loads(file.read())  # noqa: S301  # a test's own file
+                self._version = version
+                self._owned.clear()
 
     def _save(self, path: Path) -> None:
+        self._version += 1
         draft = path.with_suffix(".draft")
-        draft.write_bytes(pickle.dumps(self._state))
+        draft.write_bytes(self._version.to_bytes(8) + pickle.dumps(self._state))
         os.replace(draft, path)
-        self._version = self._stamp(path)
-
-    @staticmethod
-    def _stamp(path: Path) -> tuple[int, int]:
-        status = path.stat()
-        return status.st_ino, status.st_mtime_ns
 
     # What tests do to the chain
 
