@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -17,8 +18,11 @@ class TaskState(StrEnum):
     ACTIVE = "active"  #: due again and again
 
 
+@dataclass(frozen=True, kw_only=True)
 class Ran(Outcome):
     """The task did its work; `due_us` None means its own interval."""
+
+    due_us: int | None = None
 
 
 TaskFunction = Callable[[Row[Any], Any], Ran]

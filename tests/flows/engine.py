@@ -99,7 +99,9 @@ class Engine:
 
     def _moving(self) -> bool:
         tables = [self.runtime.sagas[kind].table for kind in ("deposit", "payment")]
-        return any(self.database.read(lambda tx, t=t: tx.value(select(t.c.id).where(t.c.due_at <= tx.now))) for t in tables)
+        return any(
+            self.database.read(lambda tx, t=t: tx.value(select(t.c.id).where(t.c.due_at <= tx.now))) for t in tables
+        )
 
     def _let_time_pass(self) -> None:
         for kind in ("deposit", "payment"):
@@ -109,7 +111,9 @@ class Engine:
 
     def _make_due(self, kind: str) -> None:
         t = self.runtime.sagas[kind].table
-        self.database.run(lambda tx: tx.execute(update(t).where(t.c.due_at.is_not(None)).values(due_at=1)), "test_clock")
+        self.database.run(
+            lambda tx: tx.execute(update(t).where(t.c.due_at.is_not(None)).values(due_at=1)), "test_clock"
+        )
 
     def set_policy(self, **rules: Any) -> None:
         for name, value in rules.items():
