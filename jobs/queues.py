@@ -16,10 +16,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue
+from rq.exceptions import NoSuchJobError
 from rq.job import Job
-from rq.serializers import JSONSerializer
+from rq.serializers import DefaultSerializer, JSONSerializer
 
 log = structlog.get_logger("coffer.queues")
+
+# Some paths of RQ and its dashboard read jobs without being told our serializer. With the default, pickle, whoever
+# can write to Redis could run code in any process that looks at a job.
+DefaultSerializer.dumps, DefaultSerializer.loads = JSONSerializer.dumps, JSONSerializer.loads
 
 QUEUES = ("bitcoin", "tasks")
 FUNCTION = "workers.entry.advance"
@@ -27,6 +32,8 @@ KINDS = frozenset({"deposit", "payment", "task"})
 
 #: Far above the longest RPC time-out; the row's lease is what really bounds a step.
 JOB_TIMEOUT_SECONDS = 600
+#: A wake-up that waited this long is pointless: sweeping found its row. Bounds Redis while no worker is there.
+JOB_TTL_SECONDS = 120
 #: A task that was woken this short a time ago is not woken again: its interval finds what came after.
 TASK_GAP_SECONDS = 0.1
 #: After a failed enqueue Redis is left alone for a moment, so that a dead server costs requests nothing.
@@ -38,7 +45,7 @@ class ForeignJob(Exception):
 
 
 class WakeUp(Job):
-    """A job that can only be `advance(kind, id)`."""
+    """A job that can only be `advance(kind, id)`: no callback, web call, retry or repetition of RQ's is ever made."""
 
     def perform(self) -> Any:
         self.check()
@@ -48,11 +55,31 @@ class WakeUp(Job):
         """The wake-up's kind and id. Raises `ForeignJob` for anything else."""
         arguments = self.args or ()
         callbacks = (self._success_callback_name, self._failure_callback_name, self._stopped_callback_name)
-        if self.func_name != FUNCTION or self.kwargs or self.instance is not None or any(callbacks):
+        extras = (*callbacks, self.webhooks, self.retries_left, self.repeats_left)
+        if self.func_name != FUNCTION or self.kwargs or self.instance is not None or any(extras):
             raise ForeignJob(f"job {self.id}: not a wake-up")
         if len(arguments) != 2 or arguments[0] not in KINDS or type(arguments[1]) is not int or arguments[1] < 1:
             raise ForeignJob(f"job {self.id}: not the arguments of a wake-up")
         return arguments[0], arguments[1]
+
+    def restore(self, raw_data: Any) -> Any:
+        """As RQ's; a hash that cannot be read counts as no job, where RQ's worker would end."""
+        try:
+            return super().restore(raw_data)
+        except Exception as error:
+            raise NoSuchJobError(f"job {self.id} cannot be read: {type(error).__name__}") from error
+
+    def execute_success_callback(self, *_: Any) -> None:
+        """Never: RQ calls these also for jobs that were refused, and from its clean-up."""
+
+    def execute_failure_callback(self, *_: Any) -> None:
+        """Never."""
+
+    def execute_stopped_callback(self, *_: Any) -> None:
+        """Never."""
+
+    def send_webhooks(self, *_: Any, **__: Any) -> None:
+        """Never: it would call any address."""
 
 
 def connect(url: str, *, retries: bool = False) -> Redis:
@@ -83,7 +110,13 @@ class WakeUps:
                 name = self._queue_of(kind, row_id)
                 if name in self._queues:
                     self._queues[name].enqueue(
-                        FUNCTION, kind, row_id, job_timeout=JOB_TIMEOUT_SECONDS, result_ttl=0, failure_ttl=3600
+                        FUNCTION,
+                        kind,
+                        row_id,
+                        job_timeout=JOB_TIMEOUT_SECONDS,
+                        ttl=JOB_TTL_SECONDS,
+                        result_ttl=0,
+                        failure_ttl=3600,
                     )
             except RedisError as error:
                 self._quiet_until = time.monotonic() + SULK_SECONDS
