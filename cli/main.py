@@ -1,0 +1,80 @@
+"""`coffer`: every command in one place, each group in a file that is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from ledger.errors import CofferError
+
+#: command -> (module, attribute, one line of help)
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "api": ("cli.processes", "api", "Serve the HTTP API."),
+    "worker": ("cli.processes", "worker", "Work on one queue."),
+    "scheduler": ("cli.processes", "scheduler", "Wake the periodic tasks; one is active, others stand by."),
+    "up": ("devstack.up", "main", "Run a private stack for development and tests, until Ctrl-C."),
+    "demo": ("devstack.demo.main", "main", "Deposits and withdrawals on a real node, told as they happen."),
+    "db": ("cli.database", "db", "Make and check the database."),
+    "projects": ("cli.projects", "projects", "Shops: who keys, accounts and references belong to."),
+    "keys": ("cli.keys", "keys", "API keys."),
+    "policy": ("cli.policy", "policy", "Limits, confirmations and fees of an asset."),
+    "pause": ("cli.pausing", "pause", "Stop a flow of an asset."),
+    "resume": ("cli.pausing", "resume", "Let a paused flow go on."),
+    "status": ("cli.status", "status", "What needs attention, and where the money is."),
+    "alarms": ("cli.status", "alarms", "What is wrong now."),
+    "explain": ("cli.explaining", "explain", "Everything that is known of one id, txid or address."),
+    "reconcile": ("cli.reconciling", "reconcile", "Compare the books with the chain."),
+    "held": ("cli.deposits", "held", "Deposits that belong to nobody yet."),
+    "deposits": ("cli.deposits", "deposits", "Decide about held deposits."),
+    "withdrawals": ("cli.withdrawals", "withdrawals", "Withdrawals that wait for a person."),
+    "payments": ("cli.payments", "payments", "What leaves, or left, for a chain."),
+    "accounts": ("cli.accounts", "accounts", "Freeze, unfreeze and write off."),
+    "treasury": ("cli.accounts", "treasury", "Addresses of the house."),
+    "tasks": ("cli.tasks", "tasks", "Periodic work."),
+    "audit": ("cli.auditing", "audit", "What operators did."),
+}
+
+
+class Coffer(click.Group):
+    """Imports a command when it is asked for, and tells of refusals in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[name]
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise click.ClickException(f"{name} is not part of this installation ({error})") from None
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CofferError as error:
+            pointer = getattr(error, "pointer", "")
+            raise click.ClickException(f"{pointer.lstrip('/')}: {error.detail}" if pointer else error.detail) from error
+        except DBAPIError as error:
+            # The statement and its parameters are for the log of a process, not for a terminal.
+            raise click.ClickException(f"database: {error.orig}") from error
+
+
+@click.group(cls=Coffer)
+def main() -> None:
+    """Coffer: a self-hosted custodial wallet engine. Settings come from COFFER_ variables (see docs/operating.md)."""
+
+
+if __name__ == "__main__":
+    main(prog_name="coffer")
