@@ -15,7 +15,7 @@ from typing import Any, Literal
 from devstack.bitcoind import COINBASE_MATURITY, MINER_WALLET, Bitcoind
 from devstack.environment import Connections, all_settings, environment_of
 from devstack.files import private_folder, write_private
-from devstack.keys import TestKeys, create_keys
+from devstack.keys import StackKeys, read_keys
 from devstack.mariadb import MariaDB
 from devstack.ports import free_port
 from devstack.process import Daemon, DaemonFailed
@@ -55,7 +55,7 @@ class Stack:
         self.api_port = free_port()
         self.settings = all_settings(self.folder, self._connections()) | dict(overrides or {})
         self.processes: dict[str, Daemon] = {}
-        self.keys: TestKeys | None = None
+        self.keys: StackKeys | None = None
 
     @property
     def api_url(self) -> str:
@@ -76,7 +76,7 @@ class Stack:
             self.cli("db", "upgrade")
             self.start_processes()
             self._tell("making API keys")
-            self.keys = create_keys(self)
+            self.keys = read_keys(self._run("devstack.keys"))
         except BaseException:
             self.stop()
             raise
@@ -100,20 +100,7 @@ class Stack:
 
     def cli(self, *arguments: str) -> str:
         """Runs `coffer ARGUMENTS` with all settings of this stack; returns what it prints, DaemonFailed if it fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            env=self.environment(),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr).strip()
-            raise DaemonFailed(f"coffer {' '.join(arguments)} ended with {done.returncode}\n{said}")
-        return done.stdout
+        return self._run("cli.main", *arguments)
 
     def environment(self, role: str | None = None) -> dict[str, str]:
         """What a process of this stack finds in its environment; without a role, all of it."""
@@ -162,6 +149,22 @@ class Stack:
 
     def __exit__(self, *raised: object) -> None:
         self.stop()
+
+    def _run(self, module: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            env=self.environment(),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr).strip()
+            raise DaemonFailed(f"{' '.join([module, *arguments])} ended with {done.returncode}\n{said}")
+        return done.stdout
 
     def _start_servers(self) -> None:
         self._tell(f"Redis, Bitcoin Core on regtest{', MariaDB' if self.mariadb else ''}")

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import click
+
 from devstack.files import private_folder, write_private
 from devstack.process import DaemonFailed
 from devstack.programs import ROOT, ProgramMissing
@@ -29,6 +31,15 @@ _LOOK_SECONDS = 0.5
 
 class Refused(Exception):
     """The stack cannot start; the message says why and what to do."""
+
+
+@click.command()
+@click.option("--db", type=click.Choice(["sqlite", "mariadb"]), default="sqlite", show_default=True)
+@click.option("--name", default=DEFAULT_NAME, show_default=True, help="Stacks of different names run side by side.")
+@click.option("--keep", is_flag=True, help="Go on with the data of the last run.")
+def main(db: Database, name: str, keep: bool) -> None:
+    """Run a private stack for development and tests, until Ctrl-C."""
+    raise SystemExit(up(db=db, name=name, keep=keep))
 
 
 def up(*, db: Database = "sqlite", name: str = DEFAULT_NAME, keep: bool = False) -> int:
