@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import threading
 from contextlib import suppress
@@ -61,6 +62,8 @@ class FaultProxy:
 
     def _exchange(self, client: socket.socket, node: socket.socket) -> bool:
         """One request and its reply; whether the connection goes on."""
+        if node in select.select([client, node], [], [])[0]:
+            return False  # the node has hung up, and so do we
         request = _message(client)
         if not request or self.down:
             return False

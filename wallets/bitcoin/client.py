@@ -2,7 +2,7 @@
 
 python-bitcoinrpc keeps one HTTP connection that any I/O error spoils for good (NODES 0.1) and that neither threads
 nor forked processes may share. So each thread of each process has its own, thrown away after every error that is
-not the node's own answer, and before it has idled as long as the node's `-rpcservertimeout` (30 s).
+not the node's own answer, when the node has closed it, and before it has idled for its `-rpcservertimeout` (30 s).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -117,17 +118,28 @@ class BitcoinClient:
         except Exception as error:  # noqa: BLE001  # the library raises whatever a garbled reply makes it stumble over
             self._discard()
             raise NodeProtocolError(f"{method}: unreadable reply ({type(error).__name__})") from None
-        self._local.used_at = time.monotonic()
         return result
 
     def _proxy(self) -> AuthServiceProxy:
-        """This thread's connection; a new one after an error, a fork, or a long pause."""
+        """This thread's connection; a new one after an error, a fork, a long pause, or when the node has hung up."""
         local = self._local
-        if getattr(local, "pid", None) != os.getpid() or time.monotonic() - local.used_at > IDLE_SECONDS_MAX:
+        if not self._is_sound():
             self._discard()
             local.proxy = AuthServiceProxy(self._url, timeout=self._timeout_seconds)
-            local.pid, local.used_at = os.getpid(), time.monotonic()
+            local.pid = os.getpid()
+        local.used_at = time.monotonic()
         return local.proxy
+
+    def _is_sound(self) -> bool:
+        local = self._local
+        if getattr(local, "pid", None) != os.getpid() or time.monotonic() - local.used_at > IDLE_SECONDS_MAX:
+            return False
+        wire = local.proxy._AuthServiceProxy__conn.sock
+        if wire is None:
+            return True
+        poll = select.poll()
+        poll.register(wire, select.POLLIN)
+        return not poll.poll(0)  # nothing is due between calls: what can be read is the end, or garbage
 
     def _discard(self) -> None:
         """Forget the connection; close it unless it belongs to the process we were forked from."""
