@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, bindparam, select, update
 
 from api.errors import Problem
 from jobs import keys
@@ -22,6 +22,8 @@ REMEMBERED_SECONDS = 1.0
 
 #: `last_used_at` is exact to this.
 USED_EVERY_US = 15 * 60 * 1_000_000
+
+_STANDING = select(api_key.c.revoked_at, api_key.c.expires_at).where(api_key.c.id == bindparam("key"))
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="coffer"'}
 
@@ -83,8 +85,7 @@ class Gate:
 
 def confirm(tx: Tx, row: Row[Any]) -> None:
     """That the key still stands, in the transaction that acts for it. Raises `Problem` 401."""
-    k = api_key.c
-    now = tx.first(select(k.revoked_at, k.expires_at).where(k.id == row.id))
+    now = tx.execute(_STANDING, {"key": row.id}).first()
     if now is None or keys.state(now, tx.now) != "active":
         raise unauthorized("the key has ended")
 

@@ -83,7 +83,7 @@ class Problem(Exception):
         headers: dict[str, str] | None = None,
         **extra: Any,
     ) -> None:
-        known, title = CODES.get(code, (422 if errors else 409, "Refused"))
+        known, title = CODES.get(code, (409, "The present state does not allow this"))
         super().__init__(detail or title)
         self.code, self.title, self.detail = code, title, detail or title
         self.status = status or known
@@ -119,7 +119,8 @@ def from_error(error: CofferError) -> Problem:
     """The problem that one of our own errors is."""
     if isinstance(error, InvalidInput):
         field = FieldError(error.code, error.detail, pointer=error.pointer)
-        return Problem(error.code, f"{error.pointer}: {error.detail}", errors=(field,), status=422)
+        code = error.code if error.code in CODES else "validation_failed"
+        return Problem(code, f"{error.pointer}: {error.detail}", errors=(field,))
     if isinstance(error, Refused):
         pointer = error.context.get("pointer")
         errors = () if pointer is None else (FieldError(error.code, error.detail, pointer=str(pointer)),)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api import body
@@ -22,6 +22,12 @@ from ledger.schema import idempotency
 
 _KEY = re.compile(r"[ -~]{1,255}", re.ASCII)
 _LOCK_WAIT = 1205
+
+_I = idempotency.c
+_OURS = (_I.project_id == bindparam("project")) & (_I.idempotency_key == bindparam("key"))
+_INSERT = insert(idempotency)
+_READ = select(_I.request_hash, _I.status, _I.body, _I.headers).where(_OURS)
+_FILL = update(idempotency).where(_OURS).values({name: bindparam(name) for name in ("status", "body", "headers")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Claim:
         """None: the key is ours now. Otherwise the stored answer. Raises `Problem` 409 or 422."""
         values = {"project_id": self.project_id, "idempotency_key": self.key, "request_hash": self.request_hash}
         try:
-            tx.execute(insert(idempotency).values(values | {"created_at": tx.now}))
+            tx.execute(_INSERT, values | {"created_at": tx.now})
             return None
         except IntegrityError:
             found = self.find(tx)
@@ -50,9 +56,7 @@ class Claim:
 
     def find(self, tx: Tx) -> Stored | None:
         """The answer that stands under this key. Raises `Problem` 422 when it answers another request."""
-        i = idempotency.c
-        query = select(i.request_hash, i.status, i.body, i.headers)
-        row = tx.first(query.where(i.project_id == self.project_id, i.idempotency_key == self.key))
+        row = tx.execute(_READ, {"project": self.project_id, "key": self.key}).first()
         if row is None or row.status is None:
             return None
         if row.request_hash != self.request_hash:
@@ -61,11 +65,9 @@ class Claim:
 
     def store(self, tx: Tx, answer: Answer) -> Stored:
         """Write the answer beside its effect."""
-        i = idempotency.c
         stored = answer.stored()
-        ours = (i.project_id == self.project_id) & (i.idempotency_key == self.key)
         values = {"status": stored.status, "body": stored.body, "headers": stored.headers}
-        tx.execute(update(idempotency).where(ours).values(values))
+        tx.execute(_FILL, values | {"project": self.project_id, "key": self.key})
         return stored
 
 

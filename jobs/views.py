@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import BindParameter, Row, Select, bindparam, func, select
 
 from ledger.db import Tx
 from ledger.errors import NotFound
@@ -18,6 +18,7 @@ from ledger.money import format_units
 from ledger.schema import (
     account as account_table,
 )
+from ledger.schema import address as address_table
 from ledger.schema import (
     approval,
     asset,
@@ -33,6 +34,61 @@ from wallets.protocol import AddressBook
 View = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# The queries are built once: putting one together costs more than running it.
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_GIVER, _TAKER = account_table.alias("giver"), account_table.alias("taker")
+
+_DEPOSITS = (
+    select(deposit_table, account_table.c.public_id.label("owner"), chain.c.tip_height, asset.c.decimals)
+    .join(asset, asset.c.code == deposit_table.c.asset)
+    .join(chain, chain.c.name == deposit_table.c.chain)
+    .outerjoin(account_table, account_table.c.id == deposit_table.c.account_id)
+    .where(deposit_table.c.id.in_(_IDS))
+)
+
+_WITHDRAWALS = (
+    select(
+        withdrawal_table,
+        account_table.c.public_id.label("owner"),
+        payment.c.public_id.label("payment"),
+        asset.c.decimals,
+        select(func.count()).where(approval.c.withdrawal_id == withdrawal_table.c.id).scalar_subquery().label("given"),
+    )
+    .join(asset, asset.c.code == withdrawal_table.c.asset)
+    .join(account_table, account_table.c.id == withdrawal_table.c.account_id)
+    .outerjoin(payment, payment.c.id == withdrawal_table.c.payment_id)
+    .where(withdrawal_table.c.id.in_(_IDS))
+)
+
+_TRANSFERS = (
+    select(transfer_table, _GIVER.c.public_id.label("giver"), _TAKER.c.public_id.label("taker"), asset.c.decimals)
+    .join(asset, asset.c.code == transfer_table.c.asset)
+    .join(_GIVER, _GIVER.c.id == transfer_table.c.from_account_id)
+    .join(_TAKER, _TAKER.c.id == transfer_table.c.to_account_id)
+    .where(transfer_table.c.id.in_(_IDS))
+)
+
+_HISTORIES = (
+    select(transition.c.row_id, transition.c.to_state, transition.c.reason, transition.c.at)
+    .where(transition.c.kind == bindparam("kind"), transition.c.row_id.in_(_IDS))
+    .order_by(transition.c.id)
+)
+
+_ADDRESS_FACTS = (
+    select(
+        address_table.c.id,
+        account_table.c.public_id.label("owner"),
+        asset.c.decimals,
+        select(deposit_table.c.id)
+        .where(deposit_table.c.address_id == address_table.c.id, deposit_table.c.late == 1)
+        .exists()
+        .label("late"),
+    )
+    .join(account_table, account_table.c.id == address_table.c.account_id)
+    .join(asset, asset.c.code == address_table.c.asset)
+    .where(address_table.c.id.in_(_IDS))
+)
 
 
 def money(units: int, asset: str, decimals: int) -> View:
@@ -83,31 +139,22 @@ def address(tx: Tx, row: Row[Any], book: AddressBook | None = None) -> View:
 
 
 def addresses(tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook] | None = None) -> list[View]:
-    ids = [row.id for row in rows]
-    d = deposit_table.c
-    late = {r.address_id for r in tx.all(select(d.address_id).where(d.address_id.in_(ids), d.late == 1).distinct())}
-    owned = select(account_table.c.id, account_table.c.public_id)
-    query = owned.where(account_table.c.id.in_({row.account_id for row in rows}))
-    owners = {r.id: r.public_id for r in tx.all(query)}
-    decimals = _decimals(tx, {row.asset for row in rows})
-    return [
-        _address(tx, row, owners[row.account_id], decimals[row.asset], row.id in late, (books or {}).get(row.chain))
-        for row in rows
-    ]
+    facts = _by_id(tx, _ADDRESS_FACTS, [row.id for row in rows])
+    return [_address(tx, row, facts[row.id], (books or {}).get(row.chain)) for row in rows]
 
 
-def _address(tx: Tx, row: Row[Any], owner: str, decimals: int, late: bool, book: AddressBook | None) -> View:
+def _address(tx: Tx, row: Row[Any], facts: Row[Any], book: AddressBook | None) -> View:
     ready = row.state == "ready"  # before that the node does not watch it: showing it could lose a payment
     shown = {
         "id": row.public_id,
-        "account": owner,
+        "account": facts.owner,
         "asset": row.asset,
         "chain": row.chain,
         "address": row.address if ready else None,
         "index": row.idx,
         "status": row.state,
         "label": row.label,
-        "payment_request": _request(tx, row, decimals, late),
+        "payment_request": _request(tx, row, facts.decimals, bool(facts.late)),
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
     }
@@ -134,14 +181,7 @@ def deposit(tx: Tx, deposit_id: int) -> View:
 
 
 def deposits(tx: Tx, ids: Sequence[int]) -> list[View]:
-    d = deposit_table.c
-    query = (
-        select(deposit_table, account_table.c.public_id.label("owner"), chain.c.tip_height, asset.c.decimals)
-        .join(asset, asset.c.code == d.asset)
-        .join(chain, chain.c.name == d.chain)
-        .outerjoin(account_table, account_table.c.id == d.account_id)
-    )
-    rows = _by_id(tx, query.where(d.id.in_(ids)), ids)
+    rows = _by_id(tx, _DEPOSITS, ids)
     history = _histories(tx, "deposit", ids)
     return [_deposit(rows[i], history[i]) for i in ids]
 
@@ -182,21 +222,7 @@ def withdrawal(tx: Tx, withdrawal_id: int) -> View:
 
 
 def withdrawals(tx: Tx, ids: Sequence[int]) -> list[View]:
-    w = withdrawal_table.c
-    given = select(func.count()).where(approval.c.withdrawal_id == w.id).scalar_subquery()
-    query = (
-        select(
-            withdrawal_table,
-            account_table.c.public_id.label("owner"),
-            payment.c.public_id.label("payment"),
-            asset.c.decimals,
-            given.label("given"),
-        )
-        .join(asset, asset.c.code == w.asset)
-        .join(account_table, account_table.c.id == w.account_id)
-        .outerjoin(payment, payment.c.id == w.payment_id)
-    )
-    rows = _by_id(tx, query.where(w.id.in_(ids)), ids)
+    rows = _by_id(tx, _WITHDRAWALS, ids)
     history = _histories(tx, "withdrawal", ids)
     return [_withdrawal(rows[i], history[i]) for i in ids]
 
@@ -229,14 +255,7 @@ def internal_transfer(tx: Tx, transfer_id: int) -> View:
 
 
 def internal_transfers(tx: Tx, ids: Sequence[int]) -> list[View]:
-    t, giver, taker = transfer_table.c, account_table.alias("giver"), account_table.alias("taker")
-    query = (
-        select(transfer_table, giver.c.public_id.label("giver"), taker.c.public_id.label("taker"), asset.c.decimals)
-        .join(asset, asset.c.code == t.asset)
-        .join(giver, giver.c.id == t.from_account_id)
-        .join(taker, taker.c.id == t.to_account_id)
-    )
-    rows = _by_id(tx, query.where(t.id.in_(ids)), ids)
+    rows = _by_id(tx, _TRANSFERS, ids)
     return [_internal_transfer(rows[i]) for i in ids]
 
 
@@ -267,20 +286,14 @@ def event(row: Row[Any], *, livemode: bool) -> View:
 
 
 def _by_id(tx: Tx, query: Select[Any], ids: Sequence[int]) -> Mapping[int, Row[Any]]:
-    rows = {row.id: row for row in tx.all(query)}
+    rows = {row.id: row for row in tx.execute(query, {"ids": list(ids)})}
     if len(rows) != len(set(ids)):
         raise NotFound("no such resource")
     return rows
 
 
 def _histories(tx: Tx, kind: str, ids: Sequence[int]) -> dict[int, list[View]]:
-    t = transition.c
-    query = select(t.row_id, t.to_state, t.reason, t.at).where(t.kind == kind, t.row_id.in_(ids)).order_by(t.id)
     found: dict[int, list[View]] = defaultdict(list)
-    for row in tx.all(query):
+    for row in tx.execute(_HISTORIES, {"kind": kind, "ids": list(ids)}):
         found[row.row_id].append({"status": row.to_state, "at": when(row.at), "reason": row.reason})
     return found
-
-
-def _decimals(tx: Tx, codes: set[str]) -> dict[str, int]:
-    return {r.code: r.decimals for r in tx.all(select(asset.c.code, asset.c.decimals).where(asset.c.code.in_(codes)))}

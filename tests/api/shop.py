@@ -44,7 +44,9 @@ class Shop:
     def raw(self, path: str, raw: bytes, media: str = "application/json", **headers: str) -> TestResponse:
         return self.call("POST", path, raw, {"Idempotency-Key": secrets.token_hex(8), "Content-Type": media} | headers)
 
-    def signed(self, path: str, body: Any, secret: str, key: str, nonce: str | None = None, at: int | None = None) -> Any:
+    def signed(
+        self, path: str, body: Any, secret: str, key: str, nonce: str | None = None, at: int | None = None
+    ) -> Any:
         raw, nonce = json.dumps(body).encode(), nonce or secrets.token_hex(16)
         stamp = str(int(time.time()) if at is None else at)
         signature = sign(secret, "POST", path, stamp, nonce, key, raw)

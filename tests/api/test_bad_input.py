@@ -159,7 +159,18 @@ def test_unknown_paths_methods_and_parameters(shop: Shop) -> None:
     assert shop.get("/v1/deposits?created_from=2026-01-01T00:00:00%2B01:00").status_code == 200
 
 
-IDS = ["1", "ac_", "ac_" + "0" * 32, "ac_" + "G" * 32, "ac_" + "0" * 33, "wd_" + "0" * 32, "%00", "\u0661", "x" * 300, "' OR 1=1"]
+IDS = [
+    "1",
+    "ac_",
+    "ac_" + "0" * 32,
+    "ac_" + "G" * 32,
+    "ac_" + "0" * 33,
+    "wd_" + "0" * 32,
+    "%00",
+    "\u0661",
+    "x" * 300,
+    "' OR 1=1",
+]
 
 
 @pytest.mark.parametrize("text", IDS, ids=lambda value: repr(value)[:20])
@@ -217,7 +228,17 @@ def test_an_account_cannot_pay_itself(shop: Shop, fund: Callable[[str, int], Non
 
 
 @pytest.mark.parametrize(
-    "metadata", [[], "x", {"a": 1}, {"a": None}, {"a": {"b": "c"}}, {"": "x"}, {"a" * 65: "x"}, {str(i): "y" * 1000 for i in range(5)}]
+    "metadata",
+    [
+        [],
+        "x",
+        {"a": 1},
+        {"a": None},
+        {"a": {"b": "c"}},
+        {"": "x"},
+        {"a" * 65: "x"},
+        {str(i): "y" * 1000 for i in range(5)},
+    ],
 )
 def test_metadata_is_small_and_flat(shop: Shop, metadata: Any) -> None:
     body = {"account": shop.account(), "asset": "BTC", "amount": "1", "address": PAYEE, "reference": "r"}
@@ -226,9 +247,7 @@ def test_metadata_is_small_and_flat(shop: Shop, metadata: Any) -> None:
     assert answer.json["errors"][0]["pointer"].startswith("/metadata")
 
 
-@pytest.mark.parametrize(
-    "key", ["", "x" * 256, "caf\u00e9", "a\tb"], ids=["missing", "long", "not ascii", "control"]
-)
+@pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9", "a\tb"], ids=["missing", "long", "not ascii", "control"])
 def test_an_idempotency_key_is_needed_and_printable(shop: Shop, key: str) -> None:
     answer = shop.raw("/v1/accounts", b'{"reference": "a"}', Idempotency_Key=key)
     assert code(answer) == (400, "idempotency_key_invalid" if key else "idempotency_key_missing")

@@ -47,7 +47,10 @@ def test_a_key_serves_one_request_only(shop: Shop, database: Database) -> None:
     shop.post("/v1/accounts", {"reference": "a"}, key="k")
     assert code(shop.post("/v1/accounts", {"reference": "b"}, key="k")) == (422, "idempotency_key_reused")
     owner = shop.account()
-    assert code(shop.post(f"/v1/accounts/{owner}/addresses", {"asset": "BTC"}, key="k")) == (422, "idempotency_key_reused")
+    assert code(shop.post(f"/v1/accounts/{owner}/addresses", {"asset": "BTC"}, key="k")) == (
+        422,
+        "idempotency_key_reused",
+    )
     assert count(database, account, shop.project_id) == 2
 
 
@@ -58,7 +61,9 @@ def test_keys_belong_to_the_project_and_survive_a_rotation(shop: Shop, make_shop
     assert rotated.post("/v1/accounts", {"reference": "a"}, key="k").json == first.json
 
 
-def test_a_refusal_is_stored_and_its_effect_is_not(shop: Shop, fund: Callable[[str, int], None], database: Database) -> None:
+def test_a_refusal_is_stored_and_its_effect_is_not(
+    shop: Shop, fund: Callable[[str, int], None], database: Database
+) -> None:
     giver, taker = shop.account(), shop.account()
     order = {"from_account": giver, "to_account": taker, "asset": "BTC", "amount": "0.00000001", "reference": "r"}
     first = shop.post("/v1/transfers", order, key="k")
@@ -121,7 +126,9 @@ def test_a_hundred_parallel_transfers_spend_a_balance_once(
     assert database.read(balances.faults) == []
 
 
-def test_a_commit_whose_reply_was_lost_is_read_back(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_whose_reply_was_lost_is_read_back(
+    shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = database.run
 
     def lost(unit: Any, name: str) -> Any:
