@@ -16,7 +16,7 @@ from jobs.services import Services, require_healthy
 from jobs.signer import SignerRefused, SignRequest
 from ledger import pauses, policy
 from ledger.db import Tx
-from ledger.errors import InsufficientHotFunds, InvalidAddress
+from ledger.errors import InsufficientHotFunds, InvalidInput, ResourceTaken
 from ledger.schema import account, approval, candidate, deposit, payment_item, resource, withdrawal
 from wallets.protocol import Output, Proposal, SignedTransaction
 
@@ -111,7 +111,7 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
         proposal = _propose(row, services, what, live | unripe)
     except InsufficientHotFunds as error:
         return Declined(reason="insufficient_hot_funds", detail=error.detail[:512])
-    except InvalidAddress as error:
+    except InvalidInput as error:
         return Declined(reason=ALONE if len(what.outputs) > 1 else "address_refused", detail=error.detail[:512])
     wallet.hold(proposal.resources)
     values = {"proposal": asdict(proposal), "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
@@ -240,18 +240,17 @@ def bump(row: Row[Any], services: Services) -> Outcome:
 
     what, newest, fallback = services.database.read(read)
     wallet = services.wallet(row.chain)
-    rules_target = wallet.fee_market(2, fallback).rate
-    rate = row.bump_rate or max(rules_target, newest.rate * 5 // 4)
+    rate = min(row.bump_rate or max(wallet.fee_market(2, fallback).rate, newest.rate * 5 // 4), row.rate_max)
+    given_up = {"bump_rate": None, "sent_at": row.updated_at}  # the age that decides about a bump starts again
     refused = _refusal(row, services, what)
     if refused is not None:
-        return NotBumped(
-            reason=refused.reason, detail=refused.detail, values={"bump_rate": None, "sent_at": _later(row)}
-        )
+        return NotBumped(reason=refused.reason, detail=refused.detail, values=given_up, effect=refused.effect)
     try:
-        proposal = wallet.reprice(stored(newest, row), what.outputs, min(rate, row.rate_max), row.fee_max_units)
+        proposal = wallet.reprice(stored(newest, row), what.outputs, rate, row.fee_max_units)
     except InsufficientHotFunds as error:
-        values = {"bump_rate": None, "sent_at": _later(row)}
-        return NotBumped(reason="fee_ceiling", detail=error.detail[:512], values=values)
+        return NotBumped(reason="fee_ceiling", detail=error.detail[:512], values=given_up)
+    except ResourceTaken as error:
+        return NotBumped(reason="change_in_use", detail=error.detail[:512], values=given_up)
     signed = wallet.sign(proposal, what.outputs)
     number = newest.number + 1
     stored_as: dict[str, Any] = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": number}
@@ -261,19 +260,15 @@ def bump(row: Row[Any], services: Services) -> Outcome:
 
 
 def _store_bump(tx: Tx, row: Row[Any], signed: SignedTransaction, number: int, rate: int) -> None:
-    _store(tx, row, signed, number, min(rate, row.rate_max))
+    _store(tx, row, signed, number, rate)
     payment_books.project(tx, row.id, "broadcast", reason="fee_bump", txid=signed.txid)
 
 
-def _later(row: Row[Any]) -> int:
-    """The age that decides about a bump starts again."""
-    return int(row.updated_at)
-
-
 def release(row: Row[Any], services: Services) -> Outcome:
-    """Unlock the resources in the node, then let withdrawals and resources go in one commit."""
+    """Unlock the resources in the node, tell the signer, then let withdrawals and resources go in one commit."""
     keys = services.database.read(lambda tx: _own_resources(tx, row.id))
     services.wallet(row.chain).free(keys)
+    services.require_signer().release(row.public_id)  # never sent, or proven dead: others may sign what it paid
     return Released(due_us=None, reason=row.status_reason, detail=row.status_detail, effect=_release)
 
 

@@ -23,7 +23,7 @@ from ledger.money import BTC
 from ledger.schema import account, deposit, event, payment, project
 from ledger.schema import withdrawal as withdrawals
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet
-from wallets.protocol import Output
+from wallets.protocol import AddressBook, ChainWallet, Output
 
 MAC = RowMac(b"m" * 32)
 
@@ -35,18 +35,19 @@ class Engine:
     folder: Path
     database: Database
     chain: FakeChain = field(default_factory=FakeChain)
+    wallet: ChainWallet | None = None  #: another wallet than one on the model chain
+    books: AddressBook = field(default_factory=FakeAddressBook)
     caller: Caller = field(init=False)
     services: Services = field(init=False)
     runtime: Runtime = field(init=False)
 
     def __post_init__(self) -> None:
         signer = Signer(self.folder / "signer", MAC, {"BTC": 10_000 * 10**8})
-        wallet = FakeWallet(self.chain)
-        books = FakeAddressBook()
-        self.services = Services(self.database, "test", lambda _: books, MAC, signer, {"bitcoin": wallet})
+        wallet = self.wallet or FakeWallet(self.chain)
+        self.services = Services(self.database, "test", lambda _: self.books, MAC, signer, {"bitcoin": wallet})
         self.runtime = bootstrap.runtime(self.services)
         self.caller = self.database.run(_project, "test_project")
-        if self.chain.tip.height < 110:
+        if self.wallet is None and self.chain.tip.height < 110:
             self.chain.mine(110)
         bootstrap.adopt(self.services, wallet)
         self.set_policy(payment_window_ms=0, withdrawal_fee_units=2_000)
