@@ -23,6 +23,8 @@ class MariaDB:
     def __init__(self, folder: Path) -> None:
         self.folder = private_folder(folder)
         self.data = self.folder / "data"
+        # Of its own: a server that starts removes temporary files it finds, those of others in /tmp included.
+        self.temporary = private_folder(self.folder / "tmp")
         self.port = free_port()
         self.socket = socket_path(self.folder, "mariadb.sock")
         self.password = kept_secret(self.folder / "password")
@@ -93,6 +95,7 @@ class MariaDB:
             str(find("mariadb-install-db")),
             "--no-defaults",
             f"--datadir={self.data}",
+            f"--tmpdir={self.temporary}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             *_as_root(),
@@ -105,6 +108,7 @@ class MariaDB:
         return [
             "--no-defaults",
             f"--datadir={self.data}",
+            f"--tmpdir={self.temporary}",
             f"--socket={self.socket}",
             f"--pid-file={self.folder / 'mariadb.pid'}",
             f"--port={self.port}",

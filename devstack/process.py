@@ -149,10 +149,8 @@ class Daemon:
             )
 
     def _is_ready(self) -> bool:
-        if self._ready is None:
-            return True
         try:
-            return self.alive and self._ready()
+            return self.alive and (self._ready is None or self._ready())
         except Exception as error:  # noqa: BLE001 - whatever a daemon that is still starting answers
             self._last_complaint = f"{type(error).__name__}: {error}"
             return False

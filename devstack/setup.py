@@ -190,17 +190,21 @@ def npm_install() -> None:
 def ready_python(*, with_tools: bool) -> None:
     """`.venv` with the locked packages and, when `with_tools`, what tests and checks need on top."""
     _ready_venv()
-    lock = ROOT / ("requirements-dev.lock" if with_tools else "requirements.lock")
-    build_lock = ROOT / "requirements-build.lock"
+    build, core, tools = (ROOT / f"requirements{kind}.lock" for kind in ("-build", "", "-dev"))
     stamps = VENV / ".coffer"
-    stamps.mkdir(exist_ok=True)
-    packages_key = _hash_of(lock, build_lock)
-    if not _stamped(stamps / lock.name, packages_key):
+    lock = tools if with_tools else core
+    if not _stamped(stamps / lock.name, _hash_of(lock, build)):
         # Packages that come as source build with the pinned tools, not with whatever is newest today.
-        _pip(f"installing the build tools of {build_lock.name} (pip)", "--require-hashes", "-r", str(build_lock))
-        options = ("--require-hashes", "--no-build-isolation", "-r", str(lock))
-        _pip(f"installing the packages of {lock.name} (pip)", *options)
-        (stamps / lock.name).write_text(packages_key)
+        _pip(f"installing the build tools of {build.name} (pip)", "--require-hashes", "-r", str(build))
+        _pip(
+            f"installing the packages of {lock.name} (pip)",
+            "--require-hashes",
+            "--no-build-isolation",
+            "-r",
+            str(lock),
+        )
+        for done in (core, tools) if with_tools else (core,):  # the second lock holds all of the first
+            (stamps / done.name).write_text(_hash_of(done, build))
     own_key = _own_key()
     if not _stamped(stamps / "coffer", own_key):
         _pip("installing the coffer command (pip)", "--no-deps", "--no-build-isolation", "-e", str(ROOT))

@@ -88,6 +88,8 @@ class Stack:
             self.processes[name] = self._process(name, role)
             self.processes[name].start()
         self.processes["api"].wait_ready(timeout_seconds=60)
+        for process in self.processes.values():
+            process.wait_ready()
 
     def stop(self) -> None:
         """Ends our processes, then the servers; each group side by side. Harmless when nothing runs."""
@@ -105,15 +107,6 @@ class Stack:
     def environment(self, role: str | None = None) -> dict[str, str]:
         """What a process of this stack finds in its environment; without a role, all of it."""
         return environment_of(role, self.settings)
-
-    def restart_ended(self) -> list[str]:
-        """Starts again whatever has ended by itself or was killed; returns lines saying what."""
-        lines = []
-        for name, daemon in self.daemons.items():
-            if not daemon.alive:
-                lines.append(f"{name} ended with {daemon.exit_code}; starting it again")
-                daemon.start()
-        return lines
 
     def describe(self) -> dict[str, Any]:
         """What `.run/stack.json` holds: every address and credential that a tool or a test needs."""

@@ -22,6 +22,7 @@ import click
 from devstack.files import private_folder, write_private
 from devstack.process import DaemonFailed
 from devstack.programs import ROOT, ProgramMissing
+from devstack.revive import Reviver
 from devstack.stack import Database, Stack
 
 RUN = ROOT / ".run"
@@ -63,7 +64,7 @@ def stack_files(name: str) -> list[Path]:
 
 def _run(folder: Path, name: str, db: Database, keep: bool, signals: _Signals) -> None:
     _clear(folder, db, keep)
-    stack = Stack(folder, db, tell=_say)
+    stack, reviver = Stack(folder, db, tell=_say), Reviver()
     files = stack_files(name)
     try:
         with signals.breaking():
@@ -72,7 +73,7 @@ def _run(folder: Path, name: str, db: Database, keep: bool, signals: _Signals) -
         stack.write_description(*files)
         _greet(stack, name, files[-1])
         while not signals.asked.wait(_LOOK_SECONDS):
-            lines = stack.restart_ended()
+            lines = reviver.look(stack.daemons)
             for line in lines:
                 _say(line)
             if lines:
