@@ -1,10 +1,14 @@
 """The signer's own check, the last before a signature: MACs, approvals, and a daily cap that no database row can raise.
 
-It keeps its own record outside the database: one row a payment, never changed. The cap is counted from there.
+It keeps its own append-only record outside the database: what each payment pays, and which payment each withdrawal
+went into. The cap is counted from there, and a database that was restored or altered cannot have a withdrawal signed
+a second time in another payment (FAULTS 2.3, rule 19).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -55,6 +59,9 @@ class Signer:
         """Record that this payment is to be signed, once. Raises `SignerRefused` and records nothing otherwise."""
         for row in request.withdrawals:
             self._check_withdrawal(row, request)
+        ids = [row.id for row in request.withdrawals]
+        if len(ids) != len(set(ids)) or set(ids) != set(request.items):
+            raise SignerRefused("item_mismatch", "each output answers to exactly one withdrawal")
         total = request.fee_max_units + sum(units for _, units in request.items.values())
         self._count(request, total)
 
@@ -71,26 +78,40 @@ class Signer:
                 "approvals_missing", f"{row.approvals_needed} people must approve, {len(valid)} did", row.id
             )
 
+    def release(self, payment_id: str) -> None:
+        """Record that this payment was let go, so that its withdrawals may be signed in another one.
+
+        Only for a payment that was never sent, or is proven dead by the chain. A repeat does nothing.
+        """
+        with closing(self._open()) as record:
+            record.execute("BEGIN IMMEDIATE")
+            known = record.execute("SELECT 1 FROM released WHERE payment = ?", (payment_id,)).fetchone()
+            if known is None:
+                record.execute("INSERT INTO released (payment, at) VALUES (?, ?)", (payment_id, int(time.time())))
+            record.commit()
+
     def _count(self, request: SignRequest, total: int) -> None:
         cap = self._caps.get(request.asset)
         if cap is None:
             raise SignerRefused("outflow_cap", f"the signer has no daily cap for {request.asset}")
+        payload = _payload(request)
         with closing(self._open()) as record:
             record.execute("BEGIN IMMEDIATE")
-            known = record.execute("SELECT units FROM signed WHERE payment = ?", (request.payment_id,)).fetchone()
+            known = record.execute("SELECT payload FROM signed WHERE payment = ?", (request.payment_id,)).fetchone()
             if known is not None:
-                record.rollback()
-                if int(known[0]) != total:
-                    raise SignerRefused("payload_changed", "this payment was signed before with another sum")
+                if known[0] != payload:
+                    raise SignerRefused("payload_changed", "this payment was signed before with other contents")
                 return
+            _check_first(record, request)
             since = int(time.time()) - DAY_SECONDS
             rows = record.execute("SELECT units FROM signed WHERE asset = ? AND at > ?", (request.asset, since))
             spent = sum(int(row[0]) for row in rows)
             if spent + total > cap:
-                record.rollback()
                 raise SignerRefused("outflow_cap", f"the signer let out {spent} of {cap} units in the last 24 hours")
-            values = (request.payment_id, request.asset, str(total), int(time.time()))
-            record.execute("INSERT INTO signed (payment, asset, units, at) VALUES (?, ?, ?, ?)", values)
+            values = (request.payment_id, request.asset, str(total), payload, int(time.time()))
+            record.execute("INSERT INTO signed (payment, asset, units, payload, at) VALUES (?, ?, ?, ?, ?)", values)
+            members = [(row.public_id, request.payment_id) for row in request.withdrawals]
+            record.executemany("INSERT INTO signed_withdrawal (withdrawal, payment) VALUES (?, ?)", members)
             record.commit()
 
     def _open(self) -> sqlite3.Connection:
@@ -100,11 +121,46 @@ class Signer:
         return record
 
 
+def _payload(request: SignRequest) -> str:
+    """A hash of all that the payment would pay, its fee ceiling included."""
+    paid = [[row.public_id, row.address, str(row.units)] for row in request.withdrawals]
+    body = json.dumps([request.asset, str(request.fee_max_units), sorted(paid)], separators=(",", ":"))
+    return hashlib.sha256(body.encode("utf-8")).hexdigest()
+
+
+def _check_first(record: sqlite3.Connection, request: SignRequest) -> None:
+    for row in request.withdrawals:
+        before = record.execute(_LIVE, (row.public_id,)).fetchone()
+        if before is not None:
+            raise SignerRefused("signed_before", f"the withdrawal was signed in {before[0]}, which may yet pay", row.id)
+
+
+_LIVE = """
+SELECT payment FROM signed_withdrawal WHERE withdrawal = ? AND payment NOT IN (SELECT payment FROM released) LIMIT 1
+"""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
-    payment TEXT PRIMARY KEY, asset TEXT NOT NULL, units TEXT NOT NULL, at INTEGER NOT NULL
+    payment TEXT PRIMARY KEY, asset TEXT NOT NULL, units TEXT NOT NULL, payload TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS signed_day ON signed (asset, at);
-CREATE TRIGGER IF NOT EXISTS signed_no_update BEFORE UPDATE ON signed BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TRIGGER IF NOT EXISTS signed_no_delete BEFORE DELETE ON signed BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TABLE IF NOT EXISTS signed_withdrawal (
+    withdrawal TEXT NOT NULL, payment TEXT NOT NULL, PRIMARY KEY (withdrawal, payment)
+) STRICT;
+CREATE TABLE IF NOT EXISTS released (payment TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+CREATE TRIGGER IF NOT EXISTS signed_once BEFORE INSERT ON signed
+WHEN EXISTS (SELECT 1 FROM signed WHERE payment = NEW.payment)
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS signed_no_update BEFORE UPDATE ON signed
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS signed_no_delete BEFORE DELETE ON signed
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS signed_withdrawal_no_update BEFORE UPDATE ON signed_withdrawal
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS signed_withdrawal_no_delete BEFORE DELETE ON signed_withdrawal
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS released_no_update BEFORE UPDATE ON released
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS released_no_delete BEFORE DELETE ON released
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
