@@ -21,8 +21,7 @@ _REDIS_OPTIONS = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "retry
 def limiter(settings: Settings) -> Limiter:
     """One for each app."""
     redis = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-    refused = ApplicationLimit(REFUSED_LIMIT, key_function=_remote, scope="refused")
-    object.__setattr__(refused, "deduct_when", _is_refused)
+    refused = ApplicationLimit(REFUSED_LIMIT, key_function=_remote, scope="refused", deduct_when=_is_refused)
     made = Limiter(
         _caller,
         application_limits=[settings.api_rate_limit, refused],
