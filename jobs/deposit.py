@@ -24,6 +24,8 @@ from ledger.schema import address, deposit, ledger_account
 LOOK_US = 60 * SECOND
 BOOKED_US = 600 * SECOND
 REST_US = 3_600 * SECOND
+#: A node's pool keeps nothing longer than two weeks; after that a vanished deposit is no longer asked for by name.
+GONE_US = 15 * 86_400 * SECOND
 
 
 class StillWaiting(Outcome):
@@ -125,7 +127,9 @@ def booked(row: Row[Any], services: Services) -> Outcome:
 
 def reversed_(row: Row[Any], services: Services) -> Outcome:
     if row.seen == "gone":
-        return StillWaiting(due_us=REST_US, reason=row.status_reason, detail=row.status_detail)
+        age_us = services.database.now() - row.created_at
+        due_us = REST_US if age_us < GONE_US else None  # the scanner lists it again should it ever come back
+        return StillWaiting(due_us=due_us, reason=row.status_reason, detail=row.status_detail)
     return Returned(reason="returned", effect=partial(_tell, "detected"))
 
 

@@ -56,7 +56,7 @@ class _Books:
     asset: str
     house: Mapping[str, int]
     owed: int
-    deposits: Sequence[Row[Any]]
+    uncredited: Sequence[Row[Any]]
     underway: Sequence[tuple[Row[Any], Sequence[Row[Any]]]]  #: payments with a booked intent, and their candidates
     cursor: str | None
 
@@ -69,7 +69,9 @@ def reconcile(services: Services, chain: str) -> Report:
         books = services.database.read(read)
         balance = wallet.balance()
         page = wallet.deposits_since(books.cursor)
-        report = _report(books, wallet, balance, page)
+        keys = [seen.key for seen in page.deposits]
+        credited = services.database.read(partial(_credited, chain=chain, keys=keys))
+        report = _report(books, wallet, balance, page, credited)
         if _same(books, services.database.read(read)) and balance.tip == page.tip and wallet.balance() == balance:
             return report
     raise NodeNotReady("books and chain kept moving while they were compared")
@@ -83,7 +85,7 @@ def _read_books(tx: Tx, chain: str) -> _Books:
         code,
         balances.of_house(tx, code),
         _owed(tx, code),
-        tx.all(select(d.output_key, d.units, d.seen, d.credited).where(d.chain == chain).order_by(d.id)),
+        tx.all(select(d.output_key, d.units).where(d.chain == chain, d.credited == 0, d.seen != "gone").order_by(d.id)),
         [
             (row, payment_books.candidates(tx, row.id))
             for row in tx.all(live.order_by(p.id))
@@ -95,17 +97,17 @@ def _read_books(tx: Tx, chain: str) -> _Books:
 
 def _same(one: _Books, other: _Books) -> bool:
     states = [[(row.id, row.state) for row, _ in books.underway] for books in (one, other)]
-    return (one.house, one.owed, list(one.deposits), states[0]) == (
+    return (one.house, one.owed, list(one.uncredited), states[0]) == (
         other.house,
         other.owed,
-        list(other.deposits),
+        list(other.uncredited),
         states[1],
     )
 
 
-def _report(books: _Books, wallet: ChainWallet, balance: ChainBalance, page: DepositPage) -> Report:
+def _report(books: _Books, wallet: ChainWallet, balance: ChainBalance, page: DepositPage, credited: set[str]) -> Report:
     treasury = -books.house["treasury_hot"]
-    uncredited = _uncredited(books, page)
+    uncredited = _uncredited(books, page, credited)
     in_flight = sum(
         row.units + row.fee_max_units - _spent(row, candidates, wallet) for row, candidates in books.underway
     )
@@ -125,16 +127,24 @@ def _report(books: _Books, wallet: ChainWallet, balance: ChainBalance, page: Dep
     )
 
 
-def _uncredited(books: _Books, page: DepositPage) -> int:
+def _uncredited(books: _Books, page: DepositPage, credited: set[str]) -> int:
     """Coins on chain that the books do not have: by the node's word of this moment where it gave one."""
-    units = {row.output_key: row.units for row in books.deposits if not row.credited and row.seen != "gone"}
-    credited = {row.output_key for row in books.deposits if row.credited}
+    units = {row.output_key: row.units for row in books.uncredited}
     for seen in page.deposits:
         if seen.status is DepositStatus.GONE:
             units.pop(seen.key, None)
         elif seen.key not in credited:
             units[seen.key] = seen.units
     return sum(units.values())
+
+
+def _credited(tx: Tx, chain: str, keys: Sequence[str]) -> set[str]:
+    d = deposit.c
+    found: set[str] = set()
+    for start in range(0, len(keys), 500):
+        part = (d.chain == chain) & d.output_key.in_(keys[start : start + 500]) & (d.credited == 1)
+        found |= {row.output_key for row in tx.all(select(d.output_key).where(part))}
+    return found
 
 
 def _spent(row: Row[Any], candidates: Sequence[Row[Any]], wallet: ChainWallet) -> int:

@@ -27,7 +27,7 @@ from ledger.schema import address, asset, chain, deposit
 from wallets.protocol import DepositPage, DepositStatus, FeeMarket, NodeHealth, SeenDeposit, Tip
 
 #: New deposits written in one run; when a block brings more, the cursor stays and the next run goes on.
-NEW_MAX = 500
+NEW_MAX = 200
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def _unhealthy(tx: Tx, name: str, health: NodeHealth) -> None:
 
 def _open_deposits(tx: Tx, name: str) -> dict[str, Row[Any]]:
     d = deposit.c
-    rows = tx.all(select(deposit).where(d.chain == name, d.state.in_(OPEN_STATES)))
+    live = d.state.in_(OPEN_STATES) & d.due_at.is_not(None)
+    rows = tx.all(select(deposit).where(d.chain == name, live))
     return {row.output_key: row for row in rows}
 
 
