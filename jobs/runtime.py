@@ -64,7 +64,7 @@ class Runtime:
         Safe to call any number of times, at once, in any order. `woken` makes a periodic task run before its time.
         """
         saga = self.sagas[kind]
-        with structlog.contextvars.bound_contextvars(saga=kind, row=row_id):
+        with structlog.contextvars.bound_contextvars(saga=kind, row=row_id, id=None, txid=None):
             try:
                 return self._advance(saga, row_id, woken)
             except LeaseLost:
@@ -77,6 +77,7 @@ class Runtime:
         claim = self._claim_patiently(saga, row_id, woken)
         steps = 0
         while claim is not None:
+            _name_in_logs(claim.row)
             steps += 1
             outcome = self._run(saga, claim)
             if outcome is None:
@@ -197,6 +198,12 @@ class Runtime:
             raise LeaseLost(f"{saga.kind} {claim.row.id}")
         if claim.step.exclusive and values["lease_until"] == 0:
             leases.give_back(tx, wallet_lease(claim.row), claim.token)
+
+
+def _name_in_logs(row: Row[Any]) -> None:
+    """What people search logs for: the public id and the transaction id, where a row has them."""
+    names = {"id": getattr(row, "public_id", None) or getattr(row, "name", None), "txid": getattr(row, "txid", None)}
+    structlog.contextvars.bind_contextvars(**names)
 
 
 def wallet_lease(row: Row[Any]) -> str:
