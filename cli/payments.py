@@ -1,0 +1,118 @@
+"""`coffer payments`: what is on its way to a chain."""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy import select
+
+from cli.context import acting, json_option, load_settings, open_services, say_json, say_table
+from cli.explaining import tell
+from cli.nodes import require_healthy, services_with_wallet
+from cli.patience import patiently
+from jobs import resolve_payments
+from jobs.explain import amount
+from jobs.payment_build import stored
+from jobs.resolve_payments import Proof
+from jobs.views import when
+from ledger.db import Tx
+from ledger.schema import payment
+from wallets.protocol import TxStatus
+
+FINISHED = ("final", "dead", "settled")
+
+
+@click.group()
+def payments() -> None:
+    """What leaves, or left, for a chain."""
+
+
+@payments.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also settled, final and dead ones.")
+@json_option
+def list_(everything: bool, as_json: bool) -> None:
+    """Payments, the newest first, at most 100."""
+    rows = open_services().database.read(lambda tx: _payments(tx, everything))
+    if as_json:
+        say_json(rows)
+    else:
+        titles = ("ID", "STATE", "REASON", "AMOUNT", "FEE", "SENT", "TXID", "SINCE")
+        say_table(titles, [tuple(row.values()) for row in rows])
+
+
+def _payments(tx: Tx, everything: bool) -> list[dict[str, object]]:
+    query = select(payment).order_by(payment.c.id.desc()).limit(100)
+    if not everything:
+        query = query.where(payment.c.state.not_in(FINISHED))
+    return [
+        {
+            "id": row.public_id,
+            "state": row.state,
+            "reason": row.status_reason,
+            "amount": amount(tx, row.units, row.asset),
+            "fee": None if row.fee_units is None else amount(tx, row.fee_units, row.asset),
+            "candidates": row.candidates,
+            "txid": row.txid,
+            "created_at": when(row.created_at),
+        }
+        for row in tx.all(query)
+    ]
+
+
+@payments.command()
+@click.argument("payment_id")
+@json_option
+def show(payment_id: str, as_json: bool) -> None:
+    """All that is known of one, as `coffer explain` tells it."""
+    tell(payment_id, as_json)
+
+
+@payments.command()
+@click.argument("payment_id")
+@click.option("--rate", type=click.IntRange(min=1), help="sat per 1000 vB; a quarter more than now if not given.")
+@acting
+def bump(payment_id: str, rate: int | None, actor: str) -> None:
+    """Offer a higher fee on the same inputs, at the house's cost, below the payment's ceiling."""
+    run = open_services().database.run
+    asked = patiently(
+        lambda: run(lambda tx: resolve_payments.bump_payment(tx, payment_id, rate, actor), "cli.bump"),
+    )
+    click.echo(f"{payment_id} will offer {asked} sat per 1000 vB")
+
+
+@payments.command()
+@click.argument("payment_id")
+@acting
+def recheck(payment_id: str, actor: str) -> None:
+    """Look at a payment now; from review, send the same bytes again, which pays at most once."""
+    run = open_services().database.run
+    state = patiently(lambda: run(lambda tx: resolve_payments.recheck_payment(tx, payment_id, actor), "cli.recheck"))
+    click.echo(f"{payment_id} is {state} and is looked at now")
+
+
+@payments.command("resolve")
+@click.argument("payment_id")
+@click.option("--retry", "choice", flag_value="retry", help="Pay its withdrawals anew.")
+@click.option("--refund", "choice", flag_value="refund", help="Give their money back.")
+@acting
+def resolve_(payment_id: str, choice: str | None, actor: str) -> None:
+    """Let a payment in review go. Its node is asked now: every candidate must be proven dead, or none ever sent."""
+    if choice is None:
+        raise click.UsageError("say either --retry or --refund")
+    patiently(lambda: _resolve(payment_id, choice, actor))
+    told = "are queued again" if choice == "retry" else "get their money back"
+    click.echo(f"{payment_id} is let go; its withdrawals {told}")
+
+
+def _resolve(payment_id: str, choice: str, actor: str) -> None:
+    settings = load_settings()
+    services = open_services(settings)
+    row, asked = services.database.read(lambda tx: resolve_payments.needs_proof(tx, payment_id))
+    sights: dict[str, TxStatus] = {}
+    if asked:
+        wallet = services_with_wallet(row.chain, settings).wallet(row.chain)
+        sights = {found.txid: wallet.look_up(stored(found, row)) for found in asked}
+        require_healthy(wallet)  # also after the question
+    proof = Proof(row.version, sights)
+    services.database.run(
+        lambda tx: resolve_payments.resolve_payment(tx, payment_id, choice, proof, actor), "cli.resolve_payment"
+    )

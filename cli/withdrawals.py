@@ -1,0 +1,71 @@
+"""`coffer withdrawals`: those that wait for a person."""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy import select
+
+from cli.context import acting, json_option, open_services, say_json, say_table
+from cli.patience import patiently
+from jobs import resolve
+from jobs.explain import amount
+from jobs.views import when
+from ledger.db import Tx
+from ledger.schema import withdrawal
+
+STATES = ("pending_approval", "queued", "signed", "broadcast", "confirming", "review")
+
+
+@click.group()
+def withdrawals() -> None:
+    """Withdrawals that wait for a person."""
+
+
+@withdrawals.command("list")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Repeatable; all open ones if not.")
+@json_option
+def list_(states: tuple[str, ...], as_json: bool) -> None:
+    """Open withdrawals, the oldest first, at most 200."""
+    rows = open_services().database.read(lambda tx: _open(tx, states or STATES))
+    if as_json:
+        say_json(rows)
+    else:
+        say_table(
+            ("ID", "STATE", "REASON", "AMOUNT", "ADDRESS", "TXID", "SINCE"), [tuple(row.values()) for row in rows]
+        )
+
+
+def _open(tx: Tx, states: tuple[str, ...]) -> list[dict[str, object]]:
+    w = withdrawal.c
+    return [
+        {
+            "id": row.public_id,
+            "state": row.state,
+            "reason": row.status_reason,
+            "amount": amount(tx, row.units, row.asset),
+            "address": row.address,
+            "txid": row.txid,
+            "created_at": when(row.created_at),
+        }
+        for row in tx.all(select(withdrawal).where(w.state.in_(states)).order_by(w.id).limit(200))
+    ]
+
+
+@withdrawals.command("resolve")
+@click.argument("withdrawal_id")
+@click.option("--refund", is_flag=True, help="Give the money back; only when nothing of it can be on its way.")
+@click.option("--requeue", is_flag=True, help="Pay it after all; refused if its row is not what the API committed.")
+@acting
+def resolve_(withdrawal_id: str, refund: bool, requeue: bool, actor: str) -> None:
+    """Decide about a withdrawal in review. One whose payment may still confirm is decided with that payment."""
+    if refund is requeue:
+        raise click.UsageError("say either --refund or --requeue")
+    services = open_services()
+    run = services.database.run
+    if refund:
+        patiently(lambda: run(lambda tx: resolve.refund_withdrawal(tx, withdrawal_id, actor), "cli.refund"))
+        click.echo(f"{withdrawal_id} has failed; amount and fee are back with the customer")
+        return
+    mac = services.require_mac()
+    patiently(lambda: run(lambda tx: resolve.requeue_withdrawal(tx, withdrawal_id, mac, actor), "cli.requeue"))
+    click.echo(f"{withdrawal_id} is queued again")

@@ -1,0 +1,62 @@
+"""Operators' acts on accounts: freeze, unfreeze, write off what is owed after a reorganisation."""
+
+from __future__ import annotations
+
+from jobs import debts, tasks
+from jobs.resolve import by_id
+from ledger import accounts, audit, balances, postings
+from ledger.accounts import house
+from ledger.db import Tx
+from ledger.errors import StateConflict
+from ledger.postings import Leg
+from ledger.schema import account
+
+
+def freeze_account(tx: Tx, public_id: str, reason: str, actor: str) -> None:
+    """Stop an account from spending. Raises `StateConflict` when it is frozen already."""
+    row = by_id(tx, account, public_id)
+    if not accounts.freeze(tx, row.id, reason[:64]):
+        raise StateConflict(f"it is frozen already: {row.frozen_reason}")
+    audit.record(tx, actor, "account.freeze", public_id, {"reason": reason[:64]})
+
+
+def unfreeze_account(tx: Tx, public_id: str, actor: str) -> None:
+    """Let an account spend again. One that owes the house stays frozen until it has paid, or is written off."""
+    row = by_id(tx, account, public_id)
+    if row.frozen_reason is None:
+        raise StateConflict("it is not frozen")
+    if row.frozen_reason == debts.REORG_FREEZE:
+        raise StateConflict("it owes the house after a reorganisation: only repayment or `write-off` ends that")
+    accounts.unfreeze(tx, row.id, row.frozen_reason)
+    if any(_receivables(tx, row.id).values()):
+        accounts.freeze(tx, row.id, debts.REORG_FREEZE)
+    audit.record(tx, actor, "account.unfreeze", public_id, {"reason": row.frozen_reason})
+    _wake_batches(tx)
+
+
+def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
+    """Take what an account owes in this asset as the house's loss; the units. Unfreezes it when nothing is left."""
+    row = by_id(tx, account, public_id)
+    owner, loss = (row.id, "receivable"), house("reorg_loss")
+    owed_id = accounts.find(tx, [owner], asset)[owner]
+    units = accounts.lock_balances(tx, [owed_id])[owed_id]
+    if units == 0:
+        raise StateConflict(f"it owes no {asset}")
+    key = f"write_off:{row.id}:{asset}:{tx.now}"
+    postings.post(tx, key, "write_off", asset, [Leg(loss, owner, units)], ("account", row.id))
+    if not any(_receivables(tx, row.id).values()):
+        accounts.unfreeze(tx, row.id, debts.REORG_FREEZE)
+        _wake_batches(tx)
+    audit.record(tx, actor, "account.write_off", public_id, {"asset": asset, "units": str(units)})
+    return units
+
+
+def _receivables(tx: Tx, account_id: int) -> dict[str, int]:
+    return {code: kinds.get("receivable", 0) for code, kinds in balances.of_account(tx, account_id).items()}
+
+
+def _wake_batches(tx: Tx) -> None:
+    """Withdrawals of a frozen account wait in the queue."""
+    for name in tasks.SCHEDULE:
+        if name.startswith("batch:"):
+            tasks.wake(tx, name)
