@@ -8,6 +8,7 @@ caller re-reads by natural key. No node call belongs inside a unit of work.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,7 @@ class Database:
         self.engine = create_engine(url, pool_size=pool_size)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self.on_commit: Callable[[Sequence[Wake]], None] | None = None
+        self._turn = threading.Lock()
 
     def run(self, unit: Callable[[Tx], T], name: str) -> T:
         """Run `unit` in one transaction and commit it; its wake-ups go out after the commit.
@@ -110,6 +112,25 @@ class Database:
             raise DatabaseUnavailable(type(error).__name__) from error
 
     def _once(self, unit: Callable[[Tx], T], name: str) -> T:
+        with self._my_turn():
+            result, wakes = self._in_transaction(unit, name)
+        crashpoint(f"{name}.after_commit")
+        if wakes and self.on_commit is not None:
+            self.on_commit(wakes)
+        return result
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """SQLite has one writer and waits for it by polling, which starves some threads for seconds: here they queue.
+        Other processes still meet at SQLite's own lock, as does a thread that has waited too long here."""
+        taken = self.sqlite and self._turn.acquire(timeout=LOCK_WAIT_SECONDS)
+        try:
+            yield
+        finally:
+            if taken:
+                self._turn.release()
+
+    def _in_transaction(self, unit: Callable[[Tx], T], name: str) -> tuple[T, list[Wake]]:
         try:
             connection = self.engine.connect()
         except exc.DBAPIError as error:
@@ -126,10 +147,7 @@ class Database:
                 transaction.close()
                 raise
             _commit(transaction, name)
-        crashpoint(f"{name}.after_commit")
-        if tx.wakes and self.on_commit is not None:
-            self.on_commit(tx.wakes)
-        return result
+        return result, tx.wakes
 
     def _now(self, connection: Connection) -> int:
         if self.sqlite:  # an embedded database has its host's clock
@@ -143,6 +161,7 @@ class Database:
     def after_fork(self) -> None:
         """Forget, without closing, the connections that belong to the parent process."""
         self.engine.dispose(close=False)
+        self._turn = threading.Lock()  # a thread of the parent may have held the old one
 
     def close(self) -> None:
         self.engine.dispose()
@@ -178,6 +197,8 @@ def create_engine(url: str, *, pool_size: int = 10) -> Engine:
     """An engine whose every connection is set up for durability; unsafe servers are refused by `check_safe`."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise UnsafeDatabase("SQLite needs a file: what is in memory only is lost with the process")
         engine = sa_create_engine(parsed, pool_size=pool_size, max_overflow=20, pool_timeout=30)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -252,6 +273,8 @@ def _mariadb_faults(connection: Connection) -> list[str]:
         faults.append("sync_binlog must be 1 while log_bin is on")
     if "STRICT_TRANS_TABLES" not in server.get("sql_mode", ""):
         faults.append("sql_mode must contain STRICT_TRANS_TABLES")
+    if server.get("innodb_doublewrite") == "OFF":
+        faults.append("innodb_doublewrite must be ON: a torn page would lose what it held")
     if server.get("wsrep_on") == "ON":
         faults.append("wsrep_on must be OFF: one writer only")
     return faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from sqlalchemy import insert, update
 
+import migrations
 from api.app import RESOURCES, create_app
 from api.errors import CODES
 from api.openapi import document
@@ -257,3 +259,9 @@ class TestDatabaseGone:
         finally:
             server.start()
         assert shop.post("/v1/accounts", {"reference": "a"}, key="k").status_code == 201
+
+
+def test_the_program_is_written_for_the_newest_migration() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head() == migrations.HEAD
