@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from jobs.saga import SECOND, Outcome, Saga, Step
 from ledger.db import Tx
@@ -61,7 +63,8 @@ def found(tx: Tx) -> None:
         if name not in there:
             clock = {"due_at": tx.now, "created_at": tx.now, "updated_at": tx.now}
             values = {"name": name, "queue": queue, "interval_us": int(seconds * SECOND), "state": TaskState.ACTIVE}
-            tx.execute(insert(task).values(clock | values))
+            with suppress(IntegrityError), tx.savepoint():  # another process may make it in this very moment
+                tx.execute(insert(task).values(clock | values))
 
 
 _ids: dict[tuple[str, str], int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
 from ledger.audit import GENESIS
@@ -18,7 +19,10 @@ NATIVE_ASSETS = (BTC,)
 
 def found(database: Database, mode: str) -> None:
     """Write the first rows. Raises `SchemaMismatch` when the database was founded for the other mode."""
-    database.run(lambda tx: _found(tx, mode), "found")
+    try:
+        database.run(lambda tx: _found(tx, mode), "found")
+    except IntegrityError:  # another process founded it in this very moment: see what it made of it
+        database.run(lambda tx: _found(tx, mode), "found")
 
 
 def check_mode(database: Database, mode: str) -> None:
