@@ -30,7 +30,7 @@ class Units(TypeDecorator[int]):
     """Whole atomic units between -10^38 and 10^38, exclusive: NUMERIC(38,0) on MariaDB, text on SQLite.
 
     SQLite would turn what does not fit 64 bits into a float (NUMERIC) or wrap (INTEGER), so it gets text, and
-    arithmetic in SQL is refused here: sums are made in Python, or by `ledger.db`'s exact aggregate.
+    arithmetic in SQL is refused here: sums are made in Python.
     """
 
     impl = Numeric
@@ -40,7 +40,8 @@ class Units(TypeDecorator[int]):
         def _no_arithmetic(self, *_: Any) -> NoReturn:
             raise TypeError("units are added in Python, never in SQL")
 
-        __add__ = __sub__ = __mul__ = __truediv__ = __radd__ = __rsub__ = __neg__ = _no_arithmetic
+        __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __neg__ = _no_arithmetic
+        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = _no_arithmetic
 
     comparator_factory = Comparator
 
@@ -61,7 +62,11 @@ class Units(TypeDecorator[int]):
     def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
         if value is None:
             return None
-        return int(value) - _BIAS if dialect.name == "sqlite" else int(value)
+        if dialect.name != "sqlite":
+            return int(value)
+        if not isinstance(value, str):  # an aggregate such as SUM, which SQLite makes a float of
+            raise TypeError("units are added in Python, never in SQL")
+        return int(value) - _BIAS
 
 
 def units_checks(column: str, *, positive: bool) -> tuple[CheckConstraint, ...]:

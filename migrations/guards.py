@@ -1,7 +1,7 @@
 """Triggers: what the database refuses even to hand-written SQL.
 
-Journal, history, audit and signed candidates are append-only; what a withdrawal pays, and what a deposit brought,
-never changes once written.
+Journal, history, audit and signed candidates are append-only; what a withdrawal pays, what a deposit brought, and
+whose an account or address is, never changes once written.
 """
 
 from __future__ import annotations
@@ -26,9 +26,16 @@ def no_delete(tables: Iterable[str]) -> None:
 
 def frozen_columns(table: str, columns: Sequence[str]) -> None:
     """Refuse an UPDATE that changes one of these columns."""
-    same = "IS" if op.get_bind().dialect.name == "sqlite" else "<=>"
+    same = _same()
     changed = " OR ".join(f"NOT (OLD.{c} {same} NEW.{c})" for c in columns)
-    _trigger(f"{table}_fixed", f"BEFORE UPDATE ON {table}", changed, f"{table}: what it pays never changes")
+    _trigger(f"{table}_fixed", f"BEFORE UPDATE ON {table}", changed, f"{table}: what it stands for never changes")
+
+
+def set_once(table: str, column: str) -> None:
+    """Refuse an UPDATE that changes this column once it is no longer NULL."""
+    same = _same()
+    changed = f"OLD.{column} IS NOT NULL AND NOT (OLD.{column} {same} NEW.{column})"
+    _trigger(f"{table}_{column}_once", f"BEFORE UPDATE ON {table}", changed, f"{table}: {column} never changes")
 
 
 def final_states(table: str, states: Sequence[str]) -> None:
@@ -36,6 +43,11 @@ def final_states(table: str, states: Sequence[str]) -> None:
     listed = ", ".join(f"'{s}'" for s in states)
     left = f"OLD.state IN ({listed}) AND NEW.state <> OLD.state"
     _trigger(f"{table}_final", f"BEFORE UPDATE ON {table}", left, f"{table}: this state is final")
+
+
+def _same() -> str:
+    """Equality that takes NULL as a value."""
+    return "IS" if op.get_bind().dialect.name == "sqlite" else "<=>"
 
 
 def _trigger(name: str, when: str, condition: str | None, message: str) -> None:
