@@ -169,8 +169,9 @@ class Database:
 
 _MARIADB_NOW = text("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
 
-#: 1213 deadlock, 1205 lock wait, 1020 changed since last read; 2002-2013 connection refused, gone or lost.
-_MARIADB_RETRY = frozenset({1213, 1205, 1020, 2002, 2003, 2006, 2013, 1053, 1927})
+#: 1213 deadlock, 1205 lock wait, 1020 changed since last read; 2002-2013 connection refused, gone or lost;
+#: 1305 savepoint gone: a deadlock inside it has rolled back the whole transaction.
+_MARIADB_RETRY = frozenset({1213, 1205, 1020, 1305, 2002, 2003, 2006, 2013, 1053, 1927})
 
 
 def _rolled_back_by_the_database(error: exc.DBAPIError) -> bool:
