@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from jobs import payment_build as build
 from jobs import payment_send as send
-from jobs.payment_build import Adjourned, Bumped, Committed, Declined, NotBumped, Released, Reserved, Signed
+from jobs.payment_build import Adjourned, Bumped, Committed, Declined, NotBumped, Reserved, Signed
+from jobs.payment_release import Released, StillAlive, release
 from jobs.payment_send import (
     BumpDue,
     Contested,
@@ -74,6 +75,6 @@ PAYMENT = Saga(
             send.watch_settled,
             {StillWaiting: State.SETTLED, Final: State.FINAL, ReorgedOut: State.BROADCAST},
         ),
-        State.RELEASING: Step(build.release, {Released: State.DEAD}, exclusive=True),
+        State.RELEASING: Step(release, {Released: State.DEAD, StillAlive: State.REVIEW}, exclusive=True),
     },
 )

@@ -1,4 +1,4 @@
-"""The steps of a payment before its bytes may leave: reserve, sign, commit the intent; and bump, and release."""
+"""The steps of a payment before its bytes may leave: reserve, sign, commit the intent; and bump."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, insert, select
 
 from jobs import alarms, payment_books
 from jobs.batch import ALONE
@@ -22,9 +22,6 @@ from wallets.protocol import Output, Proposal, SignedTransaction
 
 #: Proposals for one payment before it waits: each round learns of coins that the books do not know yet.
 PROPOSALS_MAX = 8
-
-#: How long withdrawals rest after their payment was declined, by reason.
-REST_SECONDS = {"outflow_cap": 300, "insufficient_hot_funds": 20, "paused": 5}
 
 
 class Reserved(Outcome):
@@ -53,10 +50,6 @@ class Bumped(Outcome):
 
 class NotBumped(Outcome):
     """The ceiling or our change does not bear a higher fee; the candidates we have stay in the race."""
-
-
-class Released(Outcome):
-    """Withdrawals and resources are free again."""
 
 
 @dataclass(frozen=True)
@@ -262,29 +255,6 @@ def bump(row: Row[Any], services: Services) -> Outcome:
 def _store_bump(tx: Tx, row: Row[Any], signed: SignedTransaction, number: int, rate: int) -> None:
     _store(tx, row, signed, number, rate)
     payment_books.project(tx, row.id, "broadcast", reason="fee_bump", txid=signed.txid)
-
-
-def release(row: Row[Any], services: Services) -> Outcome:
-    """Unlock the resources in the node, tell the signer, then let withdrawals and resources go in one commit."""
-    keys = services.database.read(lambda tx: _own_resources(tx, row.id))
-    services.wallet(row.chain).free(keys)
-    services.require_signer().release(row.public_id)  # never sent, or proven dead: others may sign what it paid
-    return Released(due_us=None, reason=row.status_reason, detail=row.status_detail, effect=_release)
-
-
-def _own_resources(tx: Tx, payment_id: int) -> list[str]:
-    r = resource.c
-    return [
-        found.resource_key for found in tx.all(select(r.resource_key).where(r.payment_id == payment_id, r.live == 1))
-    ]
-
-
-def _release(tx: Tx, row: Row[Any]) -> None:
-    tx.execute(update(resource).where(resource.c.payment_id == row.id).values(live=None))
-    payment_books.undo_intent(tx, row)
-    refund = row.resolution == "refund" or row.status_reason == "address_refused"
-    rest_us = REST_SECONDS.get(row.status_reason or "", 0) * SECOND
-    payment_books.let_go(tx, row, refund=refund, reason=row.status_reason, not_before=tx.now + rest_us)
 
 
 def proposal_of(row: Row[Any]) -> Proposal:

@@ -376,3 +376,18 @@ def test_deposits_not_yet_credited_are_never_spent(engine: Engine) -> None:
     assert unripe.state == "confirming"
     assert unripe.output_key not in engine.chain.transaction(engine.payment_of(row_id).txid).inputs
     engine.check_invariants()
+
+
+def test_a_payment_that_may_yet_pay_is_never_let_go(engine: Engine) -> None:
+    """Whoever sets the row to releasing: the chain has the last word."""
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000, payee)
+    engine.tick()
+    chosen = payment.c.id == engine.payment_of(row_id).id
+    forged = update(payment).where(chosen).values(state="releasing", resolution="refund", due_at=1)
+    engine.database.run(lambda tx: tx.execute(forged), "forge")
+    engine.tick(2)
+    assert engine.payment_of(row_id).state == "review"
+    assert engine.state(row_id) == "review"
+    assert engine.balance(engine.row(withdrawals, row_id).account_id, "held") == 102_000
+    assert len(txids_paying(engine, payee)) == 1
