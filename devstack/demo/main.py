@@ -1,0 +1,127 @@
+"""`coffer demo`: starts a stack of its own, plays the main job on it, checks every figure, and ends every process."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+import requests
+
+from devstack.demo import ending, incoming, outgoing
+from devstack.demo.desk import Desk
+from devstack.demo.figures import Deviation
+from devstack.demo.outside import Outside
+from devstack.demo.scene import Scene
+from devstack.demo.shop import Shop
+from devstack.demo.teller import Teller
+from devstack.process import DaemonFailed
+from devstack.programs import ProgramMissing
+from devstack.stack import Database, Stack
+
+#: What the shop's key may do: it cannot approve, and it cannot operate.
+SCOPES = (
+    "accounts:read",
+    "accounts:write",
+    "addresses:read",
+    "addresses:write",
+    "deposits:read",
+    "transfers:write",
+    "withdrawals:read",
+    "withdrawals:create",
+    "events:read",
+)
+#: Withdrawals asked for within this time leave together.
+PAYMENT_WINDOW_MS = 3_000
+INTERRUPTED = 130
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, or a request to end."""
+
+
+@click.command()
+@click.option("--db", type=click.Choice(["sqlite", "mariadb"]), default="sqlite", show_default=True)
+def main(db: Database) -> None:
+    """Deposits and withdrawals on a real bitcoind (regtest), told as they happen; ends with 1 if a figure is off."""
+    raise SystemExit(demo(db))
+
+
+def demo(db: Database = "sqlite") -> int:
+    """Plays it all; the exit code. The folder of a demo that failed stays, for its logs."""
+    tell = Teller(sys.stdout)
+    folder = Path(tempfile.mkdtemp(prefix="coffer-demo-"))
+    begun = time.monotonic()
+    code = 1
+    try:
+        with interruptible():
+            checks = _play(tell, folder, db)
+        tell.title(f"\n{checks} figures compared, all as expected. {time.monotonic() - begun:.0f} s.")
+        code = 0
+    except Interrupted:
+        tell.failure("broken off; every process is ended")
+        code = INTERRUPTED
+    except Deviation as difference:
+        tell.failure(f"NOT AS EXPECTED: {difference}")
+    except (DaemonFailed, ProgramMissing, requests.RequestException) as failure:
+        tell.failure(f"the demo failed: {failure}")
+    if code == 1:
+        tell.failure(f"logs of all processes: {folder / 'logs'}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
+
+
+def _play(tell: Teller, folder: Path, db: Database) -> int:
+    """The whole story; how many figures were compared. Every process is ended when it returns or raises."""
+    tell.title("Coffer: a shop, three customers, and a Bitcoin node of our own. Regtest: the coins are worth nothing.")
+    tell.chapter("A stack of our own starts")
+    with Stack(folder, db, tell=lambda line: tell.note(line)) as stack:
+        scene = _set_stage(tell, stack)
+        addresses = incoming.open_accounts(scene)
+        incoming.pay_in(scene, addresses)
+        incoming.complete_the_order(scene, addresses)
+        outgoing.give(scene)
+        outgoing.overdraw(scene)
+        leaving = outgoing.withdraw(scene)
+        payment, first = outgoing.leave_together(scene, leaving)
+        second = outgoing.bump(scene, payment, first, leaving)
+        outgoing.confirm(scene, first, second, leaving)
+        ending.read_events(scene, [one.id for one in leaving])
+        report = ending.reconcile(scene)
+        ending.show_table(scene, report)
+        return scene.checks.made
+
+
+def _set_stage(tell: Teller, stack: Stack) -> Scene:
+    desk = Desk(stack, tell.desk)
+    desk.run("policy", "set", "BTC", "payment_window_ms", str(PAYMENT_WINDOW_MS))
+    key = desk.new_key("shop", "storefront", SCOPES)
+    outside = Outside(stack.bitcoind, stack.settings["COFFER_BITCOIN_WALLET"])
+    tell.chain(f"regtest, {outside.height} blocks; the API is at {stack.api_url}")
+    return Scene(tell, desk, outside, Shop(stack.api_url, key, tell.shop))
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """The first SIGINT, SIGTERM or SIGHUP breaks off; later ones do not disturb the tidying up."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted
+
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
