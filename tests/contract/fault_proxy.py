@@ -54,6 +54,8 @@ class FaultProxy:
                 self._open.add(client)
             try:
                 with socket.create_connection(("127.0.0.1", self._upstream)) as node:
+                    for end in (client, node):
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     while self._exchange(client, node):
                         pass
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -132,6 +133,19 @@ def test_each_thread_has_its_own_connection(server: Server) -> None:
         answers = list(pool.map(ask, range(4)))
     assert answers == [[[number, n] for n in range(50)] for number in range(4)]
     assert server.connections == 4
+
+
+def test_a_forked_process_has_its_own_connection_and_leaves_its_parents_alone(server: Server) -> None:
+    """A worker forks for each job; two processes on one connection would read each other's answers."""
+    client = server.client()
+    client.read("getblockcount")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if client.read("echo", "child") == ["child"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert server.connections == 2
+    assert client.read("echo", "parent") == ["parent"]
+    assert server.connections == 2
 
 
 def test_nobody_listening_is_no_answer() -> None:

@@ -23,8 +23,10 @@ class Sending:
         """Idempotent: the same bytes are the same transaction. -25 stands both for `confirmed, and all its outputs
         spent` and for `its inputs are gone` (NODES 2.3), so that only a look at the chain tells them apart."""
         try:
-            # maxfeerate in BTC per 1000 vB: the fee was checked when it was signed; this is the node's usual bound.
-            txid = text_of(self._client.change("sendrawtransaction", tx.raw, btc_of(RATE_MAX)), "sendrawtransaction")
+            # maxfeerate in BTC per 1000 vB: the fee was checked when it was signed; this must not be what stops it.
+            txid = text_of(
+                self._client.change("sendrawtransaction", tx.raw, btc_of(2 * RATE_MAX)), "sendrawtransaction"
+            )
         except RpcRefused as refusal:
             if refusal.rpc_code == _ALREADY_CONFIRMED:
                 return

@@ -17,7 +17,7 @@ from wallets.bitcoin.psbt import SEQUENCE, DecodedPsbt, decode_psbt, decode_raw,
 from wallets.bitcoin.reply import Record, btc_of, records_of, text_of
 from wallets.protocol import Output, Proposal, SignedTransaction
 
-#: The node's own bound on sendrawtransaction (0.10 BTC per 1000 vB): nothing is proposed that it would not send.
+#: The node's usual bound for what it sends, 0.10 BTC per 1000 vB: no honest market was ever near it.
 RATE_MAX = 10_000_000
 #: A P2WPKH output below this is not relayed (Bitcoin Core's -dustrelayfee, 3 sat/vB).
 CHANGE_MIN_UNITS = 294
