@@ -132,7 +132,8 @@ class Daemon:
     def log_tail(self, lines: int = _LOG_TAIL_LINES) -> str:
         if not self.log.is_file():
             return "(no log)"
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        text = self.log.read_text(errors="replace")
+        return "\n".join(line[:400] for line in text.splitlines()[-lines:])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         parent = os.getpid()
