@@ -65,7 +65,7 @@ def create_app(services: Services, settings: Settings) -> Flask:
     if importlib.util.find_spec("api.ops") is not None:  # the operators' pages
         from api import ops
 
-        ops.register(app, services, settings)
+        ops.register(app, settings, services)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
