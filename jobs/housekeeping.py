@@ -39,7 +39,7 @@ def snapshot(row: Row[Any], services: Services) -> Ran:
 
 def check_books(row: Row[Any], services: Services) -> Ran:
     """Recompute every balance and walk the audit chain; any fault pauses withdrawals of everything, at once."""
-    faults = services.database.read(lambda tx: balances.faults(tx) + audit.faults(tx))
+    faults = services.database.read(lambda tx: balances.faults(tx) + audit.faults(tx), consistent=True)
     return Ran(effect=lambda tx, _: _judge(tx, faults), reason="books_broken" if faults else None)
 
 

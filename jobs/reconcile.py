@@ -66,13 +66,13 @@ def reconcile(services: Services, chain: str) -> Report:
     wallet = services.wallet(chain)
     read = partial(_read_books, chain=chain)
     for _ in range(TRIES_MAX):
-        books = services.database.read(read)
+        books = services.database.read(read, consistent=True)
         balance = wallet.balance()
         page = wallet.deposits_since(books.cursor)
         keys = [seen.key for seen in page.deposits]
         credited = services.database.read(partial(_credited, chain=chain, keys=keys))
         report = _report(books, wallet, balance, page, credited)
-        if _same(books, services.database.read(read)) and balance.tip == page.tip and wallet.balance() == balance:
+        if _same(books, services.database.read(read, consistent=True)) and balance.tip == page.tip and wallet.balance() == balance:
             return report
     raise NodeNotReady("books and chain kept moving while they were compared")
 

@@ -102,10 +102,17 @@ class Database:
                 time.sleep(random.uniform(0.01, 0.05) * attempt)
         raise AssertionError("unreachable")
 
-    def read(self, unit: Callable[[Tx], T]) -> T:
-        """Run a unit that writes nothing; on SQLite it takes no write lock."""
+    def read(self, unit: Callable[[Tx], T], *, consistent: bool = False) -> T:
+        """Run a unit that writes nothing; on SQLite it takes no write lock.
+
+        `consistent`: all its statements see one and the same moment, as they always do on SQLite. Needed by whatever
+        compares rows of several statements: at READ COMMITTED each of them sees its own moment.
+        """
+        options: dict[str, Any] = {"coffer_read": True}
+        if consistent and not self.sqlite:
+            options["isolation_level"] = "REPEATABLE READ"
         try:
-            with self.engine.connect().execution_options(coffer_read=True) as connection:
+            with self.engine.connect().execution_options(**options) as connection:
                 with connection.begin():
                     return unit(Tx(connection, self._now(connection), sqlite=self.sqlite))
         except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
