@@ -64,15 +64,15 @@ class _Books:
 def reconcile(services: Services, chain: str) -> Report:
     """Compare books and chain at one moment. Raises `NodeNotReady` when they never stand still long enough."""
     wallet = services.wallet(chain)
-    read = partial(_read_books, chain=chain)
+    read = partial(services.database.read, partial(_read_books, chain=chain), consistent=True)
     for _ in range(TRIES_MAX):
-        books = services.database.read(read, consistent=True)
+        books = read()
         balance = wallet.balance()
         page = wallet.deposits_since(books.cursor)
         keys = [seen.key for seen in page.deposits]
         credited = services.database.read(partial(_credited, chain=chain, keys=keys))
         report = _report(books, wallet, balance, page, credited)
-        if _same(books, services.database.read(read, consistent=True)) and balance.tip == page.tip and wallet.balance() == balance:
+        if _same(books, read()) and balance.tip == page.tip and wallet.balance() == balance:
             return report
     raise NodeNotReady("books and chain kept moving while they were compared")
 
