@@ -49,6 +49,10 @@ def scan(row: Row[Any], services: Services, sagas: Mapping[str, Saga]) -> Ran:
         return Ran(effect=lambda tx, _: _unhealthy(tx, name, health), reason=health.reason, detail=health.detail[:512])
     known, open_rows = services.database.read(lambda tx: (chain_row(tx, name), _open_deposits(tx, name)))
     page = wallet.deposits_since(known.scan_cursor)
+    if known.tip_height is not None and page.tip.height < known.tip_height:
+        # A reorganisation never shortens a chain; a node that lost its last blocks in a crash does (NODES 0.14).
+        lost = NodeHealth(False, "syncing", f"at block {page.tip.height}; the chain was {known.tip_height} long before")
+        return Ran(effect=lambda tx, _: _unhealthy(tx, name, lost), reason=lost.reason, detail=lost.detail)
     listed = {seen.key for seen in page.deposits}
     moved = known.tip_hash != page.tip.hash
     asked = [_as_seen(r) for key, r in open_rows.items() if key not in listed and (moved or r.seen != "confirmed")]

@@ -268,3 +268,17 @@ def test_more_deposits_than_one_run_takes_are_all_credited(engine: Engine) -> No
         scan.NEW_MAX = scan_max
     assert engine.available(account) == 150_000
     engine.check_invariants()
+
+
+def test_a_node_that_lost_its_last_blocks_takes_nothing_back(engine: Engine) -> None:
+    account = engine.account()
+    engine.chain.fund(engine.address(account).address, 500_000, blocks=1)
+    engine.tick()
+    with engine.chain.state(write=True) as s:
+        s.disconnect(1)
+        s.drop(list(s.pool))
+    engine.tick(2)
+    assert engine.deposit_of(account).state == "credited"
+    assert engine.available(account) == 500_000
+    row = engine.database.read(lambda tx: tx.one(select(chain_table)))
+    assert row.health_reason == "syncing"
