@@ -19,6 +19,9 @@ from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.serializers import DefaultSerializer, JSONSerializer
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.errors import DatabaseError
 
 log = structlog.get_logger("coffer.queues")
 
@@ -100,7 +103,7 @@ class WakeUps:
         self._sent: dict[int, float] = {}
 
     def send(self, wakes: Sequence[tuple[str, int]]) -> None:
-        """Enqueue; a Redis that does not answer is logged and forgotten."""
+        """Enqueue, never raising: what cannot be sent is logged and forgotten."""
         if time.monotonic() < self._quiet_until:
             return
         for kind, row_id in wakes:
@@ -118,7 +121,7 @@ class WakeUps:
                         result_ttl=0,
                         failure_ttl=3600,
                     )
-            except RedisError as error:
+            except (RedisError, DatabaseError, SQLAlchemyError) as error:  # the commit stands, whatever happens here
                 self._quiet_until = time.monotonic() + SULK_SECONDS
                 log.warning("wake-up not sent", error=type(error).__name__)
                 return
