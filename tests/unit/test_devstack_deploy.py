@@ -15,6 +15,7 @@ import yaml
 from devstack.bitcoind import WORKER_CALLS
 from devstack.programs import PROGRAMS, ROOT
 from devstack.roles import ROLES
+from settings import Settings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -55,6 +56,13 @@ def test_a_secret_that_a_setting_names_is_mounted(name: str) -> None:
             assert Path(value).name in SERVICES[name]["secrets"]
         else:
             assert not re.search(r"secret|password|passphrase|key", setting, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_setting_is_one_that_the_program_reads(name: str) -> None:
+    known = {f"COFFER_{field.upper()}" for field in Settings.model_fields}
+    given = {setting.removesuffix("_FILE") for setting in OURS[name]["environment"]}
+    assert given <= known
 
 
 @pytest.mark.parametrize("name", SERVICES)

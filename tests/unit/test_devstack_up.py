@@ -9,6 +9,7 @@ import pytest
 from devstack import up
 from devstack.environment import Connections, all_settings, environment_of
 from devstack.roles import ROLES
+from settings import Settings
 
 
 @pytest.fixture
@@ -74,6 +75,10 @@ def test_each_process_learns_only_what_it_needs(settings: dict[str, str]) -> Non
         assert environ["COFFER_DATABASE_URL"] == "sqlite:///x"
         assert ("COFFER_BITCOIN_WALLET_PASSPHRASE" in environ) == (role == "worker bitcoin")
         assert ("COFFER_API_SECRET" in environ) == (role == "api")
+
+
+def test_every_setting_is_one_that_the_program_reads(settings: dict[str, str]) -> None:
+    assert set(settings) <= {f"COFFER_{field.upper()}" for field in Settings.model_fields}
 
 
 def test_settings_around_us_do_not_leak_into_a_stack(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
