@@ -168,19 +168,26 @@ def sign(row: Row[Any], services: Services) -> Outcome:
 
 
 def _refusal(row: Row[Any], services: Services, what: Contents) -> Declined | None:
-    asked = SignRequest(row.public_id, row.asset, row.fee_max_units, what.withdrawals, what.items, what.approvals)
     try:
-        services.require_signer().admit(asked)
+        services.require_signer().admit(_sign_request(row, what))
     except SignerRefused as error:
-        effect = partial(_tampered, withdrawal_id=error.withdrawal_id, detail=error.detail)
+        effect = partial(_tampered, error=error)
         return Declined(reason=error.code, detail=error.detail[:512], effect=effect)
     return None
 
 
-def _tampered(tx: Tx, row: Row[Any], withdrawal_id: int | None, detail: str) -> None:
-    """A row that is not what the API committed stops its asset; the cap only makes everyone wait."""
+def _sign_request(row: Row[Any], what: Contents) -> SignRequest:
+    outputs = [(output.address, output.units) for output in what.outputs]
+    return SignRequest(
+        row.public_id, row.asset, row.fee_max_units, what.withdrawals, what.items, outputs, what.approvals
+    )
+
+
+def _tampered(tx: Tx, row: Row[Any], error: SignerRefused) -> None:
+    """Rows that are not what the API committed stop their asset; the cap only makes everyone wait."""
+    detail, withdrawal_id = error.detail, error.withdrawal_id
     alarms.raise_(tx, "signer_refused", f"payment:{row.id}", detail)
-    if withdrawal_id is None:
+    if error.code == "outflow_cap":
         return
     from jobs.withdrawal import move
 

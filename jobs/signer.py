@@ -41,6 +41,7 @@ class SignRequest:
     fee_max_units: int
     withdrawals: Sequence[Any]
     items: Mapping[int, tuple[str, int]]  #: withdrawal id -> (address, units) that would be signed
+    outputs: Sequence[tuple[str, int]]  #: all (address, units) that would be signed, our change aside
     approvals: Mapping[int, Sequence[tuple[str, str]]]
 
 
@@ -60,9 +61,10 @@ class Signer:
         for row in request.withdrawals:
             self._check_withdrawal(row, request)
         ids = [row.id for row in request.withdrawals]
-        if len(ids) != len(set(ids)) or set(ids) != set(request.items):
+        one_each = len(ids) == len(set(ids)) and set(ids) == set(request.items)
+        if not one_each or sorted(request.outputs) != sorted(request.items.values()):
             raise SignerRefused("item_mismatch", "each output answers to exactly one withdrawal")
-        total = request.fee_max_units + sum(units for _, units in request.items.values())
+        total = request.fee_max_units + sum(units for _, units in request.outputs)
         self._count(request, total)
 
     def _check_withdrawal(self, row: Any, request: SignRequest) -> None:

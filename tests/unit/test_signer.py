@@ -33,7 +33,9 @@ def row(row_id: int = 1, **changes: Any) -> SimpleNamespace:
 
 def ask(*rows: SimpleNamespace, payment: str = "pay_1", fee: int = 1_000, **more: Any) -> SignRequest:
     given: dict[str, Any] = {"items": {r.id: (r.address, r.units) for r in rows}, "approvals": {}, "asset": "BTC"}
-    return SignRequest(payment_id=payment, fee_max_units=fee, withdrawals=rows, **(given | more))
+    given = given | more
+    given.setdefault("outputs", list(given["items"].values()))
+    return SignRequest(payment_id=payment, fee_max_units=fee, withdrawals=rows, **given)
 
 
 @pytest.fixture
@@ -80,6 +82,16 @@ def test_an_output_that_no_withdrawal_asked_for_is_refused(make: Callable[..., S
     items = {1: ("payee1", 100_000), 7: ("thief", 5_000)}
     with pytest.raises(SignerRefused):
         make().admit(ask(row(1), items=items))
+    assert recorded(tmp_path) == []
+
+
+@pytest.mark.parametrize("extra", [("thief", 5_000), ("payee1", 100_000), ("payee1", 1)])
+def test_an_output_beside_those_of_the_withdrawals_is_refused(
+    make: Callable[..., Signer], tmp_path: Path, extra: tuple[str, int]
+) -> None:
+    with pytest.raises(SignerRefused) as refused:
+        make().admit(ask(row(1), outputs=[("payee1", 100_000), extra]))
+    assert refused.value.code == "item_mismatch"
     assert recorded(tmp_path) == []
 
 
