@@ -10,13 +10,15 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
-from rq.exceptions import StopRequested
+from rq.exceptions import DequeueTimeout, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
@@ -46,12 +48,21 @@ class NoDeathPenalty(BaseDeathPenalty):
         pass
 
 
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """A Redis that goes away ends RQ's work loop without its traceback; `listen` tells of it once."""
+    try:
+        yield
+    except RedisError as error:
+        log.debug("redis", error=type(error).__name__)
+        raise StopRequested from error
+
+
 class Waker(SimpleWorker):
     """Runs the wake-ups of one queue until `stop` is set."""
 
     job_class = WakeUp
     death_penalty_class = NoDeathPenalty
-    max_connection_wait_time = 2.0
 
     def __init__(self, queue_name: str, redis: Redis, stop: threading.Event) -> None:
         self._stop = stop
@@ -81,13 +92,35 @@ class Waker(SimpleWorker):
             queue.intermediate_queue.remove(job.id)
             self.connection.delete(job.key)
             return
-        super().execute_job(job, queue)
+        with _ending_quietly():
+            super().execute_job(job, queue)
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """The next job. RQ's own would stay inside for as long as Redis is away."""
+        self.set_state(WorkerStatus.IDLE)
+        while True:
+            self.heartbeat()
+            with _ending_quietly():
+                if self.should_run_maintenance_tasks:
+                    self.run_maintenance_tasks()
+                with suppress(DequeueTimeout):
+                    return Queue.dequeue_any(
+                        self.queues,
+                        timeout,
+                        connection=self.connection,
+                        job_class=self.job_class,
+                        serializer=self.serializer,
+                        death_penalty_class=self.death_penalty_class,
+                    )
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ calls this between two waits, which makes it the place to notice that we should stop."""
         if self._stop.is_set() and pipeline is None and self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
-        super().heartbeat(timeout, pipeline)
+        with _ending_quietly():
+            super().heartbeat(timeout, pipeline)
 
     def run_maintenance_tasks(self) -> None:
         """Our own queue's registries; RQ would also clean groups, which we do not use."""
