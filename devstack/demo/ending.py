@@ -62,6 +62,8 @@ def reconcile(scene: Scene) -> dict[str, int]:
     scene.tell.ledger(f"treasury by the books {btc(report['treasury_units']):>12}")
     scene.tell.chain(f"coins in the wallet   {btc(report['chain_total_units']):>12}")
     scene.tell.ledger(f"difference            {btc(report['unexplained_units']):>12}")
+    scene.checks.same("alarms", scene.desk.read("alarms"), [])
+    scene.tell.desk("  none")
     return report
 
 
@@ -94,7 +96,6 @@ def show_table(scene: Scene, report: dict[str, int]) -> None:
         ["deposits below the minimum", btc(house.dust)],
         ["held on chain", btc(report["chain_total_units"])],
     ]
-    scene.tell.note("")
     scene.tell.table(lines, total=True)
     left = report["chain_total_units"] - sums[4] - house.fees_earned + house.network_fees - house.dust
     scene.checks.same("what the table leaves unexplained", left, 0)

@@ -39,7 +39,7 @@ SCOPES = (
     "events:read",
 )
 #: Withdrawals asked for within this time leave together.
-PAYMENT_WINDOW_MS = 3_000
+PAYMENT_WINDOW_MS = 5_000
 INTERRUPTED = 130
 
 

@@ -54,10 +54,22 @@ def overdraw(scene: Scene) -> None:
 def withdraw(scene: Scene) -> list[Leaving]:
     """Three customers withdraw; each amount and fee is held in the request's own transaction."""
     scene.tell.chapter("Three customers withdraw")
+    fee = _preview(scene, "Anna")
     leaving = [_request(scene, name, amount) for name, amount in WITHDRAWALS.items()]
+    scene.checks.same("Anna is charged the fee she was shown", leaving[0].fee_units, fee)
     _repeat(scene, leaving[1])
     scene.compare()
     return leaving
+
+
+def _preview(scene: Scene, name: str) -> int:
+    """What the customer is shown before she agrees: the fee."""
+    body = _order(scene, name, WITHDRAWALS[name], scene.outside.new_address(), "")
+    del body["reference"]  # nothing is stored
+    answer = scene.shop.ask("/v1/withdrawals/preview", body)
+    scene.checks.same("the preview", answer.status, 200)
+    scene.tell.shop(f"POST /v1/withdrawals/preview -> Anna pays {answer.body['total']['amount']}, the fee included")
+    return units(answer.body["fee"])
 
 
 def _order(scene: Scene, name: str, amount: int, address: str, reference: str) -> dict[str, Any]:
@@ -80,7 +92,8 @@ def _repeat(scene: Scene, leaving: Leaving) -> None:
     body = _order(scene, leaving.name, leaving.units, leaving.address, f"payout-{leaving.name.lower()}")
     again = scene.shop.ask("/v1/withdrawals", body, key=f"payout-{leaving.name.lower()}")
     scene.tell.shop(f"{leaving.name}'s again, same Idempotency-Key -> {again.status} {again.body['id']}: the same one")
-    scene.checks.same("a repeat gets the withdrawal that is there", (again.status, again.body["id"]), (202, leaving.id))
+    found = (again.status, again.replayed, again.body["id"])
+    scene.checks.same("a repeat gets the withdrawal that is there", found, (202, True, leaving.id))
     listed = scene.shop.get("/v1/withdrawals", account=scene.customer(leaving.name).account)["data"]
     scene.checks.same(f"{leaving.name} has one withdrawal", len(listed), 1)
 

@@ -19,6 +19,7 @@ _LINE = 105
 class Answer:
     status: int
     media: str
+    replayed: bool  #: the stored answer of an earlier call with the same key
     body: Any
 
 
@@ -46,7 +47,8 @@ class Shop:
         """A POST with any outcome, told by nobody."""
         headers = {} if key is None else {"Idempotency-Key": key}
         found = self._http.post(self._url + path, json=body, headers=headers, timeout=_TIMEOUT_SECONDS)
-        return Answer(found.status_code, found.headers["Content-Type"].partition(";")[0], found.json())
+        media = found.headers["Content-Type"].partition(";")[0]
+        return Answer(found.status_code, media, found.headers.get("Idempotent-Replayed") == "true", found.json())
 
     def get(self, path: str, **query: str | int) -> Any:
         """A GET that must succeed; its body."""

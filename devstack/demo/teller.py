@@ -16,6 +16,7 @@ WIDTH = 118
 _COLOURS = {"shop": "36", "chain": "33", "ledger": "32", "desk": "35"}
 _BOLD, _FAINT, _RED = "1", "2", "31"
 _POLL_SECONDS = 0.1
+_FAILURE_MAX = 300
 #: In a log, a wait that lasts tells that it goes on, this often.
 _PATIENCE_SECONDS = 5.0
 
@@ -58,11 +59,14 @@ class Teller:
             self._line(self._paint(line, _FAINT))
 
     def failure(self, text: str) -> None:
+        """What went wrong. A log's longest lines are cut: the log itself has them."""
         self._line("")
-        self._line(self._paint(text, _RED))
+        for line in text.split("\n"):
+            self._line(self._paint(line if len(line) <= _FAILURE_MAX else line[:_FAILURE_MAX] + " …", _RED))
 
     def table(self, rows: Sequence[Sequence[str]], *, total: bool = False) -> None:
         """The first row are titles; first column left, others right. With `total` a rule stands above the last row."""
+        self._line("")
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         rule = "    " + "-" * (sum(widths) + 2 * (len(widths) - 1))
         for number, row in enumerate(rows):

@@ -1,0 +1,135 @@
+"""The demo: once for real, broken off once, and what it does when a figure is not as expected."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.demo import main as demo
+from devstack.demo.figures import Checks, Customer, Deviation, House, Totals, btc
+from devstack.demo.teller import Teller
+from devstack.programs import ROOT
+
+#: The promise is three minutes for a set-up checkout on two cores; the suite shares them with other tests.
+SECONDS_MAX = 170
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="cf-demo-", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def child(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo that was just started; ended when the test is over, whatever became of it."""
+    command = [sys.executable, "-u", "-m", "cli.main", "demo"]
+    environ = os.environ | {"TMPDIR": str(folder)}
+    running = subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    yield running
+    if running.poll() is None:
+        running.terminate()
+        running.communicate(timeout=60)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Running processes whose command line, environment or working directory names the folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                if str(folder) in told.decode(errors="replace") + str((entry / "cwd").readlink()):
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue  # gone, or not ours
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS_MAX + 30)
+def test_the_demo_ends_with_every_figure_as_expected_and_leaves_nothing(
+    folder: Path, child: subprocess.Popen[str]
+) -> None:
+    told, _ = child.communicate(timeout=SECONDS_MAX)
+    assert child.returncode == 0, told
+    assert re.search(r"\n\d+ figures compared, all as expected\. \d+ s\.\n$", told)
+    assert re.search(r"ledger difference +0\.00000000\n", told)
+    assert "\x1b" not in told  # a log is no terminal
+    assert processes_of(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_breaking_off_ends_every_process(folder: Path, child: subprocess.Popen[str], how: signal.Signals) -> None:
+    assert child.stdout is not None
+    for line in child.stdout:
+        if "Coffer: api, workers, scheduler" in line:
+            break
+    assert len(processes_of(folder)) >= 4
+    child.send_signal(how)
+    rest, _ = child.communicate(timeout=60)
+    assert (child.returncode, "every process is ended" in rest) == (130, True), rest
+    assert processes_of(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+def test_a_difference_is_shown_and_keeps_the_logs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def play(*_: object) -> int:
+        Checks().same("Anna: available", "0.50000000", "0.40000000")
+        return 1
+
+    monkeypatch.setattr(demo, "_play", play)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    assert demo.demo() == 1
+    told = capsys.readouterr().out
+    assert "NOT AS EXPECTED: Anna: available" in told
+    assert "expected: 0.40000000" in told
+    assert "found:    0.50000000" in told
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_handlers_are_as_before_after_a_demo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_play", lambda *_: 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    before = signal.getsignal(signal.SIGINT)
+    assert demo.demo() == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_expected_total_is_what_is_owed_and_what_is_the_houses() -> None:
+    anna = Customer("Anna", deposited=100, sent=10, withdrawn=20, fees=2, held=5)
+    ben = Customer("Ben", received=10)
+    totals = Totals({"Anna": anna, "Ben": ben}, House(fees_earned=2, network_fees=1, dust=3))
+    assert (anna.available, ben.available, totals.owed) == (63, 10, 78)
+    assert totals.on_chain == 78 + 2 - 1 + 3
+
+
+def test_satoshi_are_shown_to_the_last() -> None:
+    assert [btc(units) for units in (0, 1, -2_000, 150_000_000)] == [
+        "0.00000000",
+        "0.00000001",
+        "-0.00002000",
+        "1.50000000",
+    ]
+
+
+def test_a_wait_in_vain_is_a_deviation() -> None:
+    out = io.StringIO()
+    with pytest.raises(Deviation, match="in vain for: the moon"):
+        Teller(out).until("the moon", lambda: None, timeout_seconds=0)
+    assert "\x1b" not in out.getvalue()
