@@ -33,6 +33,8 @@ BACKOFF_SECONDS = (5, 10, 20)
 CRASHES_MAX = 20
 #: Steps of one row in one go; a row that needs more is due again at once.
 STEPS_MAX = 12
+#: Rows in unknown states that one look at the queue may report.
+STRANGERS_MAX = 5
 BUSY_TRIES = 40
 BUSY_SECONDS = 0.05
 
@@ -214,7 +216,8 @@ def wallet_lease(row: Row[Any]) -> str:
 def _outcome_values(tx: Tx, saga: Saga, row: Row[Any], outcome: Outcome, to: str) -> dict[str, Any]:
     t = saga.table.c
     due = None if outcome.due_us is None else tx.now + outcome.due_us
-    nudged = None if due is None else case((t.wakes != row.wakes, tx.now), else_=due)
+    steps_on = saga.state(to) in saga.steps
+    nudged = case((t.wakes != row.wakes, tx.now), else_=due) if steps_on else due
     return dict(outcome.values) | {
         "state": to,
         "status_reason": outcome.reason,
@@ -248,10 +251,18 @@ def nudge(tx: Tx, saga: Saga, condition: Any) -> int:
 
 
 def due_rows(tx: Tx, saga: Saga, queue: str, limit: int) -> list[int]:
-    """Ids of rows of a queue that are due and free, the longest due first."""
+    """Ids of rows of a queue that are due and free, the longest due first.
+
+    Rows in states of another version come last and few at a time: they stay due, and must not keep the others out.
+    """
     t = saga.table.c
-    query = select(t.id).where(t.due_at <= tx.now, t.lease_until <= tx.now, t[saga.queue_column()] == queue)
-    return [row.id for row in tx.all(query.order_by(t.due_at).limit(limit))]
+    due = (t.due_at <= tx.now) & (t.lease_until <= tx.now) & (t[saga.queue_column()] == queue)
+    known = t.state.in_([str(state) for state in saga.steps])
+    found: list[int] = []
+    for condition, most in ((due & known, limit), (due & ~known, STRANGERS_MAX)):
+        query = select(t.id).where(condition).order_by(t.due_at)
+        found += [row.id for row in tx.all(query.limit(min(most, limit - len(found))))]
+    return found
 
 
 def next_due(tx: Tx, saga: Saga, queue: str) -> float:
