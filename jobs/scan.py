@@ -6,7 +6,7 @@ that goes (NODES 0.3), so each deposit that is not final is asked for by name as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,8 +60,24 @@ def scan(row: Row[Any], services: Services, sagas: Mapping[str, Saga]) -> Ran:
     rules = services.database.read(lambda tx: policy.of(tx, _native(tx, name)))
     market = wallet.fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
     found = Observation(page, again, market, open_rows)
-    fresh = [seen for seen in page.deposits if seen.key not in open_rows]
-    return Ran(effect=lambda tx, _: _record(tx, name, found, sagas), due_us=0 if len(fresh) > NEW_MAX else None)
+    more = _more(services, name, found)
+    return Ran(effect=lambda tx, _: _record(tx, name, found, sagas), due_us=0 if more else None)
+
+
+def _more(services: Services, name: str, found: Observation) -> bool:
+    """Whether there are more new deposits than one run writes."""
+    unknown = [seen.key for seen in _fresh(found.page, found.open_rows)]
+    if len(unknown) <= NEW_MAX:
+        return False
+    known = services.database.read(lambda tx: _known(tx, name, unknown))
+    return len(unknown) - len(known) > NEW_MAX
+
+
+def _fresh(page: DepositPage, known: Collection[str]) -> list[SeenDeposit]:
+    """Deposits to be written: not what came and went between two looks, nor outputs of nothing. Nobody pays for many
+    of either, so that they must not count towards what one run takes."""
+    real = [seen for seen in page.deposits if seen.status is not DepositStatus.GONE and seen.units > 0]
+    return [seen for seen in real if seen.key not in known]
 
 
 def _unhealthy(tx: Tx, name: str, health: NodeHealth) -> None:
@@ -90,7 +106,7 @@ def _native(tx: Tx, name: str) -> str:
 def _record(tx: Tx, name: str, found: Observation, sagas: Mapping[str, Saga]) -> None:
     before = chain_row(tx, name)
     known = _known(tx, name, [seen.key for seen in found.page.deposits]) | dict(found.open_rows)
-    fresh = [seen for seen in found.page.deposits if seen.key not in known]
+    fresh = _fresh(found.page, known)
     code = _native(tx, name)
     for seen in fresh[:NEW_MAX]:
         _insert(tx, name, code, seen, sagas["deposit"])
@@ -112,8 +128,6 @@ def _known(tx: Tx, name: str, keys: Sequence[str]) -> dict[str, Row[Any]]:
 
 
 def _insert(tx: Tx, name: str, code: str, seen: SeenDeposit, saga: Saga) -> None:
-    if seen.status is DepositStatus.GONE:
-        return  # came and went between two looks
     home = tx.first(select(address).where(address.c.chain == name, address.c.address == seen.address))
     values: dict[str, Any] = {"public_id": new_id("dp"), "chain": name, "asset": code, "output_key": seen.key}
     values |= {"txid": seen.txid, "address": seen.address, "units": seen.units, "coinbase": int(seen.coinbase)}

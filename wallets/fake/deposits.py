@@ -13,14 +13,18 @@ CURSOR_DEPTH = 100
 
 
 def page(s: State, wallet: WalletState, owned: Mapping[str, int | None], cursor: str | None) -> DepositPage:
-    """Deposits above the cursor's fork with the best chain, in the pool, and those a stale cursor's branch had."""
+    """Deposits above the cursor's fork with the best chain, in the pool, and those a stale cursor's branch had.
+
+    Like Bitcoin Core's, this wallet never forgets a transaction that was replaced, and lists it again and again.
+    """
     above, removed = _fork(s, cursor)
     found = []
     for txid in wallet.known:
         in_chain = s.height_of.get(txid, -1) > above
-        if not (in_chain or txid in s.pool or txid in removed):
-            continue
         tx = s.txs[txid]
+        lost = not s.active(txid) and s.conflict_depth(tx.inputs) <= s.tip.height - above
+        if not (in_chain or txid in s.pool or txid in removed or lost):
+            continue
         for vout, output in enumerate(tx.outputs):
             if owned.get(output.address) is not None:
                 seen = SeenDeposit(
