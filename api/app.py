@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -18,6 +16,7 @@ from api import (
     headers,
     health,
     limits,
+    ops,
     problems,
     transfers,
     withdrawals,
@@ -62,10 +61,7 @@ def create_app(services: Services, settings: Settings) -> Flask:
         app.register_blueprint(resource)
     app.register_blueprint(health.blueprint)
     docs.install(app, RESOURCES)
-    if importlib.util.find_spec("api.ops") is not None:  # the operators' pages
-        from api import ops
-
-        ops.register(app, settings, services)
+    ops.register(app, settings, services)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

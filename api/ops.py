@@ -72,8 +72,8 @@ def create(settings: Settings, services: Services, gate: Gate) -> Flask:
     pages.register_error_handler(DatabaseError, lambda error: _page(503, "The database does not answer."))
     pages.register_error_handler(LookupError, lambda error: _page(404, "There is only one Redis."))
     pages.register_error_handler(dashboard.NoSuchJobError, lambda error: _page(404, "There is no such job any more."))
-    # Its pages name the app's own static folder for an icon.
-    pages.add_url_rule("/static/<path:filename>", "static", _icon)
+    # Its pages name the app's own static folder for an icon; that rule comes before the dashboard's own.
+    pages.add_url_rule("/static/<path:filename>", "static", _static)
     if settings.redis_url is not None:
         _mount(pages, settings.redis_url.get_secret_value())
     return pages
@@ -156,10 +156,9 @@ def _page(status: int, text: str, headers: dict[str, str] | None = None) -> Resp
     return Response(f"{text}\n", status, headers, content_type="text/plain; charset=utf-8")
 
 
-def _icon(filename: str) -> Response:
-    if filename != "favicon.ico":
-        return _page(404, "Not found.")
-    found = dashboard.favicon()
+def _static(filename: str) -> Response:
+    """The dashboard's own files; its icon is under another name there."""
+    found = dashboard.favicon() if filename == "favicon.ico" else dashboard.blueprint.send_static_file(filename)
     assert isinstance(found, Response)
     return found
 

@@ -15,13 +15,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from ledger import audit
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, Refused, StateConflict
 from ledger.ids import is_id, new_id
-from ledger.schema import api_key, idempotency, request_nonce
+from ledger.schema import api_key
 
 #: Every scope with what it allows. Reading and writing are apart; nothing implies anything else.
 SCOPES: dict[str, str] = {
@@ -42,11 +42,7 @@ SCOPES: dict[str, str] = {
     "admin": "operate the installation",
 }
 
-DAY_US = 86_400 * 1_000_000
 OVERLAP_MAX_SECONDS = 7 * 86_400
-
-#: How long an idempotency key replays its answer.
-IDEMPOTENCY_KEPT_US = 30 * DAY_US
 
 _TOKEN = re.compile(r"cf_(test|live)_([0-9a-f]{32})_([0-9a-f]{48})", re.ASCII)
 
@@ -187,13 +183,6 @@ def state(row: Row[Any], now: int) -> str:
     if row.revoked_at is not None:
         return "revoked"
     return "expired" if row.expires_at is not None and row.expires_at <= now else "active"
-
-
-def tidy(tx: Tx) -> int:
-    """Forget nonces past their window and idempotency keys past 30 days; how many rows went."""
-    gone = tx.execute(delete(request_nonce).where(request_nonce.c.expires_at < tx.now)).rowcount
-    old = idempotency.c.created_at < tx.now - IDEMPOTENCY_KEPT_US
-    return int(gone + tx.execute(delete(idempotency).where(old)).rowcount)
 
 
 def _check(tx: Tx, wish: Wish) -> None:

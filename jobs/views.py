@@ -10,85 +10,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Row, Select, bindparam, func, select
+from sqlalchemy import Row, Select
 
+from jobs import view_queries as queries
 from ledger.db import Tx
 from ledger.errors import NotFound
 from ledger.money import format_units
-from ledger.schema import (
-    account as account_table,
-)
-from ledger.schema import address as address_table
-from ledger.schema import (
-    approval,
-    asset,
-    chain,
-    payment,
-    transition,
-)
-from ledger.schema import deposit as deposit_table
-from ledger.schema import internal_transfer as transfer_table
-from ledger.schema import withdrawal as withdrawal_table
 from wallets.protocol import AddressBook
 
 View = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-# The queries are built once: putting one together costs more than running it.
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_GIVER, _TAKER = account_table.alias("giver"), account_table.alias("taker")
-
-_DEPOSITS = (
-    select(deposit_table, account_table.c.public_id.label("owner"), chain.c.tip_height, asset.c.decimals)
-    .join(asset, asset.c.code == deposit_table.c.asset)
-    .join(chain, chain.c.name == deposit_table.c.chain)
-    .outerjoin(account_table, account_table.c.id == deposit_table.c.account_id)
-    .where(deposit_table.c.id.in_(_IDS))
-)
-
-_WITHDRAWALS = (
-    select(
-        withdrawal_table,
-        account_table.c.public_id.label("owner"),
-        payment.c.public_id.label("payment"),
-        asset.c.decimals,
-        select(func.count()).where(approval.c.withdrawal_id == withdrawal_table.c.id).scalar_subquery().label("given"),
-    )
-    .join(asset, asset.c.code == withdrawal_table.c.asset)
-    .join(account_table, account_table.c.id == withdrawal_table.c.account_id)
-    .outerjoin(payment, payment.c.id == withdrawal_table.c.payment_id)
-    .where(withdrawal_table.c.id.in_(_IDS))
-)
-
-_TRANSFERS = (
-    select(transfer_table, _GIVER.c.public_id.label("giver"), _TAKER.c.public_id.label("taker"), asset.c.decimals)
-    .join(asset, asset.c.code == transfer_table.c.asset)
-    .join(_GIVER, _GIVER.c.id == transfer_table.c.from_account_id)
-    .join(_TAKER, _TAKER.c.id == transfer_table.c.to_account_id)
-    .where(transfer_table.c.id.in_(_IDS))
-)
-
-_HISTORIES = (
-    select(transition.c.row_id, transition.c.to_state, transition.c.reason, transition.c.at)
-    .where(transition.c.kind == bindparam("kind"), transition.c.row_id.in_(_IDS))
-    .order_by(transition.c.id)
-)
-
-_ADDRESS_FACTS = (
-    select(
-        address_table.c.id,
-        account_table.c.public_id.label("owner"),
-        asset.c.decimals,
-        select(deposit_table.c.id)
-        .where(deposit_table.c.address_id == address_table.c.id, deposit_table.c.late == 1)
-        .exists()
-        .label("late"),
-    )
-    .join(account_table, account_table.c.id == address_table.c.account_id)
-    .join(asset, asset.c.code == address_table.c.asset)
-    .where(address_table.c.id.in_(_IDS))
-)
 
 
 def money(units: int, asset: str, decimals: int) -> View:
@@ -139,7 +71,7 @@ def address(tx: Tx, row: Row[Any], book: AddressBook | None = None) -> View:
 
 
 def addresses(tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook] | None = None) -> list[View]:
-    facts = _by_id(tx, _ADDRESS_FACTS, [row.id for row in rows])
+    facts = _by_id(tx, queries.ADDRESS_FACTS, [row.id for row in rows])
     return [_address(tx, row, facts[row.id], (books or {}).get(row.chain)) for row in rows]
 
 
@@ -181,7 +113,7 @@ def deposit(tx: Tx, deposit_id: int) -> View:
 
 
 def deposits(tx: Tx, ids: Sequence[int]) -> list[View]:
-    rows = _by_id(tx, _DEPOSITS, ids)
+    rows = _by_id(tx, queries.DEPOSITS, ids)
     history = _histories(tx, "deposit", ids)
     return [_deposit(rows[i], history[i]) for i in ids]
 
@@ -222,7 +154,7 @@ def withdrawal(tx: Tx, withdrawal_id: int) -> View:
 
 
 def withdrawals(tx: Tx, ids: Sequence[int]) -> list[View]:
-    rows = _by_id(tx, _WITHDRAWALS, ids)
+    rows = _by_id(tx, queries.WITHDRAWALS, ids)
     history = _histories(tx, "withdrawal", ids)
     return [_withdrawal(rows[i], history[i]) for i in ids]
 
@@ -255,7 +187,7 @@ def internal_transfer(tx: Tx, transfer_id: int) -> View:
 
 
 def internal_transfers(tx: Tx, ids: Sequence[int]) -> list[View]:
-    rows = _by_id(tx, _TRANSFERS, ids)
+    rows = _by_id(tx, queries.TRANSFERS, ids)
     return [_internal_transfer(rows[i]) for i in ids]
 
 
@@ -294,6 +226,6 @@ def _by_id(tx: Tx, query: Select[Any], ids: Sequence[int]) -> Mapping[int, Row[A
 
 def _histories(tx: Tx, kind: str, ids: Sequence[int]) -> dict[int, list[View]]:
     found: dict[int, list[View]] = defaultdict(list)
-    for row in tx.execute(_HISTORIES, {"kind": kind, "ids": list(ids)}):
+    for row in tx.execute(queries.HISTORIES, {"kind": kind, "ids": list(ids)}):
         found[row.row_id].append({"status": row.to_state, "at": when(row.at), "reason": row.reason})
     return found

@@ -1,0 +1,74 @@
+"""The queries behind `jobs.views`, built once: putting one together costs more than running it.
+
+Each takes `ids`, any number of row ids.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, bindparam, func, select
+
+from ledger.schema import (
+    account,
+    address,
+    approval,
+    asset,
+    chain,
+    deposit,
+    internal_transfer,
+    payment,
+    transition,
+    withdrawal,
+)
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_GIVER, _TAKER = account.alias("giver"), account.alias("taker")
+
+DEPOSITS = (
+    select(deposit, account.c.public_id.label("owner"), chain.c.tip_height, asset.c.decimals)
+    .join(asset, asset.c.code == deposit.c.asset)
+    .join(chain, chain.c.name == deposit.c.chain)
+    .outerjoin(account, account.c.id == deposit.c.account_id)
+    .where(deposit.c.id.in_(_IDS))
+)
+
+WITHDRAWALS = (
+    select(
+        withdrawal,
+        account.c.public_id.label("owner"),
+        payment.c.public_id.label("payment"),
+        asset.c.decimals,
+        select(func.count()).where(approval.c.withdrawal_id == withdrawal.c.id).scalar_subquery().label("given"),
+    )
+    .join(asset, asset.c.code == withdrawal.c.asset)
+    .join(account, account.c.id == withdrawal.c.account_id)
+    .outerjoin(payment, payment.c.id == withdrawal.c.payment_id)
+    .where(withdrawal.c.id.in_(_IDS))
+)
+
+TRANSFERS = (
+    select(internal_transfer, _GIVER.c.public_id.label("giver"), _TAKER.c.public_id.label("taker"), asset.c.decimals)
+    .join(asset, asset.c.code == internal_transfer.c.asset)
+    .join(_GIVER, _GIVER.c.id == internal_transfer.c.from_account_id)
+    .join(_TAKER, _TAKER.c.id == internal_transfer.c.to_account_id)
+    .where(internal_transfer.c.id.in_(_IDS))
+)
+
+HISTORIES = (
+    select(transition.c.row_id, transition.c.to_state, transition.c.reason, transition.c.at)
+    .where(transition.c.kind == bindparam("kind"), transition.c.row_id.in_(_IDS))
+    .order_by(transition.c.id)
+)
+
+ADDRESS_FACTS = (
+    select(
+        address.c.id,
+        account.c.public_id.label("owner"),
+        asset.c.decimals,
+        select(deposit.c.id).where(deposit.c.address_id == address.c.id, deposit.c.late == 1).exists().label("late"),
+    )
+    .join(account, account.c.id == address.c.account_id)
+    .join(asset, asset.c.code == address.c.asset)
+    .where(address.c.id.in_(_IDS))
+)
