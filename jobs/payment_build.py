@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert, or_, select
 
 from jobs import alarms, payment_books
 from jobs.batch import ALONE
@@ -17,7 +17,7 @@ from jobs.signer import SignerRefused, SignRequest
 from ledger import pauses, policy
 from ledger.db import Tx
 from ledger.errors import InsufficientHotFunds, InvalidInput, ResourceTaken
-from ledger.schema import account, approval, candidate, deposit, payment_item, resource, withdrawal
+from ledger.schema import account, approval, candidate, deposit, payment, payment_item, resource, withdrawal
 from wallets.protocol import Output, Proposal, SignedTransaction
 
 #: Proposals for one payment before it waits: each round learns of coins that the books do not know yet.
@@ -124,10 +124,14 @@ def _propose(row: Row[Any], services: Services, what: Contents, excluded: set[st
 
 
 def _strangers(tx: Tx, chain: str, keys: Sequence[str]) -> set[str]:
-    d, c = deposit.c, candidate.c
+    """Which of these coins are neither a credited deposit nor change that is sure to stay: of several candidates of one
+    payment any may confirm, and whoever spends the change of another is lost."""
+    d, c, p = deposit.c, candidate.c, payment.c
     booked = tx.all(select(d.output_key).where(d.chain == chain, d.output_key.in_(keys), d.credited == 1))
     txids = {key.partition(":")[0] for key in keys}
-    own = {row.txid for row in tx.all(select(c.txid).where(c.chain == chain, c.txid.in_(txids)))}
+    sure = (p.candidates == 1) | (p.height.is_not(None) & (p.txid == c.txid))
+    change = select(c.txid).join(payment, p.id == c.payment_id).where(c.chain == chain, c.txid.in_(txids), sure)
+    own = {row.txid for row in tx.all(change)}
     known = {row.output_key for row in booked}
     return {key for key in keys if key not in known and key.partition(":")[0] not in own}
 
@@ -231,20 +235,20 @@ def _commit_intent(tx: Tx, row: Row[Any]) -> None:
 def bump(row: Row[Any], services: Services) -> Outcome:
     """A further candidate: same payees, same resources, higher fee at the house's cost, below the stored ceiling."""
 
-    def read(tx: Tx) -> tuple[Contents, Row[Any], int]:
-        return (
-            contents(tx, row.id),
-            payment_books.candidates(tx, row.id)[0],
-            policy.of(tx, row.asset).payment_rate_fallback,
-        )
+    def read(tx: Tx) -> tuple[Contents, Row[Any], int, str | None]:
+        known = payment_books.candidates(tx, row.id)
+        fallback = policy.of(tx, row.asset).payment_rate_fallback
+        return contents(tx, row.id), known[0], fallback, _spent_by_another(tx, row, known)
 
-    what, newest, fallback = services.database.read(read)
+    what, newest, fallback, dependent = services.database.read(read)
     wallet = services.wallet(row.chain)
     rate = min(row.bump_rate or max(wallet.fee_market(2, fallback).rate, newest.rate * 5 // 4), row.rate_max)
     given_up = {"bump_rate": None, "sent_at": row.updated_at}  # the age that decides about a bump starts again
     refused = _refusal(row, services, what)
     if refused is not None:
         return NotBumped(reason=refused.reason, detail=refused.detail, values=given_up, effect=refused.effect)
+    if dependent is not None:  # the node need not know of it yet, or any more
+        return NotBumped(reason="change_in_use", detail=f"another payment spends {dependent}", values=given_up)
     try:
         proposal = wallet.reprice(stored(newest, row), what.outputs, rate, row.fee_max_units)
     except InsufficientHotFunds as error:
@@ -257,6 +261,14 @@ def bump(row: Row[Any], services: Services) -> Outcome:
     stored_as |= {"bump_rate": None, "sent_at": None}
     effect = partial(_store_bump, signed=signed, number=number, rate=rate)
     return Bumped(values=stored_as, reason="fee_bump", effect=effect)
+
+
+def _spent_by_another(tx: Tx, row: Row[Any], known: Sequence[Row[Any]]) -> str | None:
+    """An output of this payment that another live payment is to spend: replacing this one would kill that one."""
+    r = resource.c
+    outputs = or_(*(r.resource_key.startswith(f"{found.txid}:") for found in known))
+    key = tx.value(select(r.resource_key).where(r.chain == row.chain, r.live == 1, outputs, r.payment_id != row.id))
+    return None if key is None else str(key)
 
 
 def _store_bump(tx: Tx, row: Row[Any], signed: SignedTransaction, number: int, rate: int) -> None:

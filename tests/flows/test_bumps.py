@@ -1,0 +1,72 @@
+"""Bumps, and the payments that spend each other's change."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from jobs import resolve_payments, runtime
+from ledger.schema import payment, resource, task
+from ledger.schema import withdrawal as withdrawals
+from tests.flows.engine import Engine
+
+
+def advance_batch(engine: Engine) -> None:
+    row_id = engine.database.read(lambda tx: tx.value(select(task.c.id).where(task.c.name == "batch:bitcoin")))
+    engine.runtime.advance("task", row_id, woken=True)
+
+
+def inputs_of(engine: Engine, payment_id: int) -> set[str]:
+    query = select(resource.c.resource_key).where(resource.c.payment_id == payment_id, resource.c.live == 1)
+    return {row.resource_key for row in engine.database.read(lambda tx: tx.all(query))}
+
+
+def order_bump(engine: Engine, payment_id: int, rate: int | None = None) -> None:
+    public_id = engine.row(payment, payment_id).public_id
+    engine.database.run(lambda tx: resolve_payments.bump_payment(tx, public_id, rate, "op"), "t")
+
+
+def test_change_of_a_payment_that_was_just_bumped_is_not_spent(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the bump's commit and its sending the node still shows the old change: whoever spends it is lost."""
+    account = engine.funded(1_000_000)
+    first = engine.withdraw(account, 100_000)
+    engine.tick()
+    bumped = engine.payment_of(first)
+    order_bump(engine, bumped.id)
+    monkeypatch.setattr(runtime, "STEPS_MAX", 2)  # confirming, bumping
+    engine.runtime.advance("payment", bumped.id)
+    assert engine.row(payment, bumped.id).candidates == 2
+    assert engine.row(payment, bumped.id).state == "broadcast"
+    second = engine.withdraw(account, 50_000)
+    advance_batch(engine)
+    other = engine.row(withdrawals, second).payment_id
+    engine.runtime.advance("payment", other)
+    monkeypatch.undo()
+    engine.tick(3)
+    engine.chain.mine(3)
+    engine.tick(3)
+    engine.chain.mine(3)
+    engine.tick(3)
+    assert (engine.state(first), engine.state(second)) == ("completed", "completed")
+    engine.check_invariants()
+
+
+def test_a_payment_is_not_bumped_while_another_that_no_node_shows_spends_its_change(engine: Engine) -> None:
+    account = engine.funded(1_000_000)
+    first = engine.withdraw(account, 100_000)
+    engine.tick()
+    parent = engine.payment_of(first)
+    second = engine.withdraw(account, 50_000)
+    engine.tick()
+    child = engine.payment_of(second)
+    assert {key.partition(":")[0] for key in inputs_of(engine, child.id)} == {parent.txid}
+    engine.chain.evict(child.txid)
+    order_bump(engine, parent.id)
+    engine.runtime.advance("payment", parent.id)
+    assert engine.row(payment, parent.id).candidates == 1
+    assert engine.row(payment, parent.id).status_reason == "change_in_use"
+    engine.tick(2)
+    engine.chain.mine(3)
+    engine.tick(3)
+    assert (engine.state(first), engine.state(second)) == ("completed", "completed")
+    engine.check_invariants()
