@@ -1,0 +1,105 @@
+"""Cheap real processes: a parent that has imported everything, and has opened nothing, forks one for each job.
+
+`python -m tests.faults.forkserver` reads jobs from its input, one a line, and answers each with the child's status.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+from tests.faults import warm
+from tests.faults.child import Job, main
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A child that hangs is ended after this; its status is then -SIGALRM, which no test accepts.
+CHILD_SECONDS = 90
+
+
+class ForkServer:
+    """One such parent. One job at a time."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log.open("a")
+        self._server: subprocess.Popen[str] | None = None
+
+    def run(self, job: Job) -> int:
+        """The exit status of a child that did the job; minus the signal's number when one ended it."""
+        server = self._started()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(job.text() + "\n")
+        server.stdin.flush()
+        answer = server.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the fork server ended with {server.wait()}")
+        return int(answer)
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._server is None:
+            command = [sys.executable, "-m", "tests.faults.forkserver"]
+            self._server = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                start_new_session=True,
+            )
+        return self._server
+
+    def close(self) -> None:
+        if self._server is not None and self._server.stdin is not None:
+            self._server.stdin.close()
+            self._server.wait(CHILD_SECONDS)
+        self._log.close()
+
+
+def serve() -> None:
+    """Until the input ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever the engine prints is no answer
+    import_everything()
+    warm.install()
+    while line := sys.stdin.readline():
+        job = Job.read(line)
+        print(_warm_up(job) if job.do == "warm" else _fork(job), file=answers, flush=True)
+
+
+def _fork(job: Job) -> int:
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(CHILD_SECONDS)
+        main(job)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _warm_up(job: Job) -> int:
+    try:
+        warm.warm_up(job.place)
+    except Exception:  # noqa: BLE001  # told by the answer; the harness raises
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def import_everything() -> None:
+    """What a start would otherwise import when it first needs it."""
+    import alembic.command
+    import pymysql
+    import sqlalchemy.dialects.mysql.pymysql
+    import sqlalchemy.dialects.sqlite.pysqlite
+
+    import wallets.bitcoin.wallet
+    import wallets.fake.wallet
+
+    assert all((alembic.command, pymysql, sqlalchemy, wallets.bitcoin.wallet, wallets.fake.wallet))
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,164 @@
+"""Where cases live: a folder, a database and a chain that are put back to a known start before each case.
+
+Snapshots are whole copies (the SQLite file or all rows, the model chain's file or the node's data folder, the signer's
+record, the shop's memory), so a case begins exactly where the flow's recording began.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from devstack.bitcoind import Bitcoind
+from devstack.mariadb import MariaDB
+from ledger.db import Database
+from ledger.schema import metadata
+from tests.faults import warm
+from tests.faults.child import Job
+from tests.faults.flows import FLOWS, STARTS
+from tests.faults.forkserver import ForkServer
+from tests.faults.world import Place
+
+#: Blocks before the first case: the miner's first coins can be spent.
+FIRST_BLOCKS = 110
+#: A small keypool: a wallet is made in a third of the time.
+NODE_OPTIONS = ("-keypool=25", "-printtoconsole=0", "-debuglogfile=0")
+
+
+def fast_folder(prefix: str) -> Path:
+    """In memory where there is plenty: a process is killed here, not the power, so nothing rests on the disk."""
+    shared = Path("/dev/shm")
+    roomy = shared.is_dir() and shutil.disk_usage(shared).free > 2 << 30
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=shared if roomy else None))
+
+
+class Ground:
+    """One database and one chain, used by one case after the other."""
+
+    def __init__(self, db: str, chain: str, root: Path, mariadb: Callable[[], MariaDB], number: int = 0) -> None:
+        self.db, self.chain = db, chain
+        self.root = root
+        self.case = root / "case"
+        self._mariadb = mariadb
+        self._database_name = f"faults_{number}_{chain}"
+        self._made: set[str] = set()
+        self._node: Bitcoind | None = None
+        root.mkdir(parents=True, exist_ok=True)
+        self.forks = ForkServer(root / "forkserver.log")
+        self._warm = False
+
+    @property
+    def place(self) -> Place:
+        node = self._node
+        urls = ("", "") if node is None else (node.worker_url, node.admin_url)
+        return Place(str(self.case), self._url(), *urls)
+
+    def begin(self, start: str) -> Place:
+        """The start's state in a clean case folder, made first if nobody has asked for it before."""
+        if start not in self._made:
+            self._make(start)
+        if not self._warm:
+            self._warm_up()
+        self._restore(start)
+        return self.place
+
+    def close(self) -> None:
+        self.forks.close()
+        if self._node is not None:
+            self._node.kill()
+
+    def _warm_up(self) -> None:
+        start = FLOWS[warm.SAMPLE].start
+        if start not in self._made:
+            self._make(start)
+        self._restore(start)
+        if self.forks.run(Job("warm", warm.SAMPLE, self.place)) != 0:
+            raise RuntimeError(f"the warm-up failed\n{(self.root / 'forkserver.log').read_text()[-5000:]}")
+        self._warm = True
+
+    def _make(self, name: str) -> None:
+        start = STARTS[name]
+        if start.after is None:
+            self._found()
+        else:
+            if start.after not in self._made:
+                self._make(start.after)
+            self._restore(start.after)
+        status = self.forks.run(Job("start", name, self.place))
+        if status != 0:
+            raise RuntimeError(f"the start {name!r} failed\n{(self.case / 'child.log').read_text()}")
+        self._save(name)
+        self._made.add(name)
+
+    def _found(self) -> None:
+        shutil.rmtree(self.case, ignore_errors=True)
+        self.case.mkdir(parents=True)
+        if self.db == "mariadb":
+            self._mariadb().create_database(self._database_name)
+        if self.chain == "bitcoin":
+            self._node = Bitcoind(self.root / "node", NODE_OPTIONS)
+            self._node.start()
+            self._node.mine(FIRST_BLOCKS)
+        else:
+            self.place.outside().mine(FIRST_BLOCKS)
+
+    def _url(self) -> str:
+        if self.db == "mariadb":
+            return self._mariadb().url(self._database_name)
+        return f"sqlite:///{self.case}/coffer.sqlite3"
+
+    def _save(self, name: str) -> None:
+        kept = self.root / "starts" / name
+        if self._node is not None:
+            self._node.stop()
+            shutil.copytree(self._node.folder / "regtest", kept / "regtest")
+        (self.case / "progress").unlink(missing_ok=True)
+        shutil.copytree(self.case, kept / "case")
+        if self.db == "mariadb":
+            (kept / "rows.pickle").write_bytes(pickle.dumps(self._each_row()))
+
+    def _restore(self, name: str) -> None:
+        kept = self.root / "starts" / name
+        shutil.rmtree(self.case, ignore_errors=True)
+        shutil.copytree(kept / "case", self.case)
+        if self.db == "mariadb":
+            self._fill(pickle.loads((kept / "rows.pickle").read_bytes()))  # noqa: S301  # our own file
+        if self._node is not None:
+            self._node.kill()
+            shutil.rmtree(self._node.folder / "regtest")
+            shutil.copytree(kept / "regtest", self._node.folder / "regtest")
+            self._node.start()
+
+    def _each_row(self) -> dict[str, list[dict[str, Any]]]:
+        return self._with_tables(
+            lambda c: {t.name: [dict(r) for r in c.execute(select(t)).mappings()] for t in _TABLES}
+        )
+
+    def _fill(self, rows: dict[str, list[dict[str, Any]]]) -> None:
+        def fill(connection: Connection) -> None:
+            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=0")
+            for table in _TABLES:
+                if connection.exec_driver_sql(f"SELECT 1 FROM `{table.name}` LIMIT 1").first():
+                    connection.exec_driver_sql(f"TRUNCATE TABLE `{table.name}`")
+                if rows[table.name]:
+                    connection.execute(insert(table), rows[table.name])
+            connection.commit()
+
+        self._with_tables(fill)
+
+    def _with_tables(self, act: Callable[[Connection], Any]) -> Any:
+        database = Database(self._url(), pool_size=1)
+        try:
+            with database.engine.connect() as connection:
+                return act(connection)
+        finally:
+            database.close()
+
+
+_TABLES = metadata.sorted_tables

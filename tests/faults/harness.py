@@ -1,0 +1,95 @@
+"""Records the crashpoints of a flow, then dies at each of them and checks what is left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.faults.child import Job
+from tests.faults.flows import FLOWS
+from tests.faults.ground import Ground
+
+#: What `os._exit(137)` looks like from outside; the same as SIGKILL to a shell.
+KILLED = 137
+
+
+@dataclass(frozen=True)
+class Run:
+    """One death and its recovery. `violations` empty: everything held."""
+
+    flow: str
+    point: str
+    db: str
+    chain: str
+    violations: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.flow} at {self.point} on {self.db}, {self.chain} chain"
+
+    @property
+    def replay(self) -> str:
+        return f"python -m tests.faults --db {self.db} --chain {self.chain} --only {self.flow} --point '{self.point}'"
+
+
+def record(ground: Ground, flow: str) -> list[str]:
+    """Run the flow through without a death; every crashpoint that it passed, as `name#n`, in order.
+
+    Raises when the undisturbed flow itself breaks an invariant: then nothing else means anything.
+    """
+    place = ground.begin(FLOWS[flow].start)
+    log = ground.case / "points.log"
+    log.touch()
+    status = ground.forks.run(Job("live", flow, place, log=str(log)))
+    violations = _verdict(ground, status, "the undisturbed run")
+    if violations:
+        raise AssertionError(f"{flow} without any crash: {violations}\n{_story(ground)}")
+    seen: Counter[str] = Counter()
+    points = []
+    for name in log.read_text().split():
+        seen[name] += 1
+        points.append(f"{name}#{seen[name]}")
+    return points
+
+
+def die_at(ground: Ground, flow: str, point: str, *, deaths: int = 1) -> Run:
+    """Live until the point, die there, start again, come to the end, and check.
+
+    With `deaths` 2 the second life dies too, where it passes the point's name for the first time, if it does.
+    """
+    place = ground.begin(FLOWS[flow].start)
+    violations: list[str] = []
+    status = ground.forks.run(Job("live", flow, place, crashpoint=point))
+    if status != KILLED:
+        violations.append(f"it did not die at the point: status {status}")
+    for _ in range(deaths - 1):
+        ground.forks.run(Job("again", flow, place, crashpoint=point.partition("#")[0]))
+    status = ground.forks.run(Job("again", flow, place))
+    violations += _verdict(ground, status, "the run after the crash")
+    if violations:
+        _keep(ground, flow, point)
+    return Run(flow, point, ground.db, ground.chain, tuple(violations))
+
+
+def _verdict(ground: Ground, status: int, what: str) -> list[str]:
+    if status != 0:
+        return [f"{what} ended with status {status}: {_last_line(ground)}"]
+    found: list[str] = json.loads((ground.case / "violations.json").read_text())
+    return found
+
+
+def _last_line(ground: Ground) -> str:
+    return (_story(ground).strip().splitlines() or ["(no output)"])[-1]
+
+
+def _story(ground: Ground) -> str:
+    return (ground.case / "child.log").read_text()
+
+
+def _keep(ground: Ground, flow: str, point: str) -> None:
+    """The folder of a case that went wrong stays, for whoever looks into it."""
+    target = ground.root / "kept" / f"{flow}-{point}"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ground.case, target)

@@ -1,0 +1,102 @@
+"""Every crashpoint of a deposit and of a withdrawal: the process ends there with status 137, is started again, and the
+invariants hold. `make faults` does the same for all flows; docs/faults.md says how it works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from shutil import rmtree
+
+import pytest
+
+from devstack.mariadb import MariaDB
+from tests.faults.ground import Ground, fast_folder
+from tests.faults.harness import die_at, record
+
+#: Each flow's points are dealt to so many tests, which pytest-xdist may run side by side.
+PARTS = 4
+
+Grounds = Callable[[str, str], Ground]
+
+
+@pytest.fixture(scope="session")
+def grounds(request: pytest.FixtureRequest) -> Iterator[Grounds]:
+    """One database and one chain of each kind for this pytest process, made when first asked for."""
+    root = fast_folder("coffer-crash-")
+    made: list[Ground] = []
+
+    def server() -> MariaDB:
+        found: MariaDB = request.getfixturevalue("mariadb_server")
+        return found
+
+    @cache
+    def ground(db: str, chain: str) -> Ground:
+        made.append(Ground(db, chain, root / f"{db}-{chain}", server))
+        return made[-1]
+
+    yield ground
+    for found in made:
+        found.close()
+    _remove_unless_needed(root)
+
+
+def _remove_unless_needed(root: Path) -> None:
+    """The folders of cases that went wrong stay for whoever looks into them."""
+    if not list(root.glob("*/kept")):
+        rmtree(root, ignore_errors=True)
+
+
+@cache
+def points(ground: Ground, flow: str) -> tuple[str, ...]:
+    return tuple(record(ground, flow))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("flow", ["deposit", "withdrawal"])
+@pytest.mark.parametrize("db", ["sqlite", "mariadb"])
+def test_dying_at_any_point_loses_nothing_and_repeats_nothing(grounds: Grounds, db: str, flow: str, part: int) -> None:
+    assert_survives(grounds(db, "fake"), flow, part)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_dying_at_any_point_of_a_withdrawal_on_a_real_node(grounds: Grounds, part: int) -> None:
+    """The node's own calls are points too: before and after each that changes or sends something."""
+    assert_survives(grounds("sqlite", "bitcoin"), "withdrawal", part)
+
+
+def test_the_points_of_a_withdrawal_are_those_of_its_promises(grounds: Grounds) -> None:
+    """That the enumeration really passes the places which the promises are about; a renamed one must be noticed."""
+    names = {point.partition("#")[0] for point in points(grounds("sqlite", "fake"), "withdrawal")}
+    commits = {
+        "api.create_withdrawal",
+        "payment.claim",
+        "payment.building.finish",
+        "payment.reserved.finish",
+        "payment.signed.finish",
+        "payment.broadcast.finish",
+        "payment.confirming.finish",
+        "payment.settled.finish",
+        "task.claim",
+        "task.active.finish",
+    }
+    calls = {"fake.hold", "fake.sign", "fake.broadcast"}
+    wanted = {f"{name}.{side}_commit" for name in commits for side in ("before", "after")}
+    assert names >= wanted | {f"{name}.{side}" for name in calls for side in ("before", "after")}
+
+
+def test_dying_again_while_recovering_is_survived_too(grounds: Grounds) -> None:
+    """The second life ends at the first occurrence of the same point, the third one comes through."""
+    ground = grounds("sqlite", "fake")
+    chosen = [point for point in points(ground, "withdrawal") if point.startswith("payment.") and point.endswith("#1")]
+    assert len(chosen) > 10
+    runs = [die_at(ground, "withdrawal", point, deaths=2) for point in chosen]
+    assert [run for run in runs if run.violations] == []
+
+
+def assert_survives(ground: Ground, flow: str, part: int) -> None:
+    mine = points(ground, flow)[part::PARTS]
+    assert len(mine) > 10
+    runs = [die_at(ground, flow, point) for point in mine]
+    assert [run for run in runs if run.violations] == []
