@@ -16,6 +16,8 @@ WIDTH = 118
 _COLOURS = {"shop": "36", "chain": "33", "ledger": "32", "desk": "35"}
 _BOLD, _FAINT, _RED = "1", "2", "31"
 _POLL_SECONDS = 0.1
+#: A wait shorter than this is not worth a line in a terminal.
+_FLICKER_SECONDS = 0.5
 _FAILURE_MAX = 300
 #: In a log, a wait that lasts tells that it goes on, this often.
 _PATIENCE_SECONDS = 5.0
@@ -84,10 +86,10 @@ class Teller:
                 now = time.monotonic()
                 if now - begun > timeout_seconds:
                     raise Deviation(f"waited {timeout_seconds:g} s in vain for: {what}")
-                if self._live:
+                if self._live and now - begun > _FLICKER_SECONDS:
                     self._out.write("\r" + self._paint(f"    waiting for {what}: {now - begun:.0f} s", _FAINT))
                     self._out.flush()
-                elif now - told > _PATIENCE_SECONDS:
+                if not self._live and now - told > _PATIENCE_SECONDS:
                     told = now
                     self.note(f"waiting for {what}: {now - begun:.0f} s")
                 time.sleep(_POLL_SECONDS)

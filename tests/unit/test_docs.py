@@ -10,7 +10,7 @@ import pytest
 
 from cli.main import COMMANDS
 from devstack.programs import ROOT
-from docs import diagrams
+from docs import diagrams, transcript
 from ledger.schema.exits import WITHDRAWAL_STATES
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -75,3 +75,23 @@ def anchors(page: Path) -> set[str]:
     """The anchors that a forge makes of headings."""
     heads = re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_the_readme_shows_a_run_of_the_demo_as_it_is() -> None:
+    text = (ROOT / "README.md").read_text()
+    for source in (ROOT / "devstack" / "demo").glob("*.py"):
+        for title in re.findall(r'\.chapter\("(.+?)"\)', source.read_text()):
+            assert title in text, f"`make demo | .venv/bin/python -m docs.transcript` puts a new run there ({title})"
+    assert transcript.between([text])
+
+
+def test_a_demo_that_failed_is_no_transcript() -> None:
+    with pytest.raises(ValueError, match="did not end as it should"):
+        transcript.between(["Coffer: a shop\n", "NOT AS EXPECTED: Anna\n"])
+
+
+def test_a_transcript_takes_its_place_and_nothing_else() -> None:
+    page = "# Coffer\n<!-- transcript -->\n```text\nold\n```\nafter\n"
+    lines = ["set-up: pip\n", "Coffer: a shop\n", r"\1 as it is" + "\n", "7 figures compared, all as expected. 9 s.\n"]
+    put = transcript.put(page, transcript.between(lines))
+    assert put == page.replace("old\n", "".join(lines[1:]))
