@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from jobs import payment_build as build
 from jobs import payment_send as send
-from jobs.payment_build import Adjourned, Bumped, Committed, Declined, NotBumped, Reserved, Signed
+from jobs.payment_build import Adjourned, Bumped, Committed, Declined, Disputed, NotBumped, Reserved, Signed
 from jobs.payment_release import Released, StillAlive, release
 from jobs.payment_send import (
     BumpDue,
@@ -51,7 +51,11 @@ PAYMENT = Saga(
     review=State.REVIEW,
     steps={
         State.BUILDING: Step(build.reserve, {Reserved: State.RESERVED, Declined: State.RELEASING}, exclusive=True),
-        State.RESERVED: Step(build.sign, {Signed: State.SIGNED, Declined: State.RELEASING}, exclusive=True),
+        State.RESERVED: Step(
+            build.sign,
+            {Signed: State.SIGNED, Declined: State.RELEASING, Disputed: State.REVIEW},
+            exclusive=True,
+        ),
         State.SIGNED: Step(
             build.commit_intent,
             {Committed: State.BROADCAST, Adjourned: State.SIGNED, Declined: State.RELEASING},

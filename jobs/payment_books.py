@@ -35,6 +35,13 @@ def project(tx: Tx, payment_id: int, state: str, *, reason: str | None = None, *
             withdrawal.move(tx, row, state, reason=reason, **values)
 
 
+def unbacked(tx: Tx, rows: Sequence[Row[Any]]) -> int | None:
+    """A withdrawal for which no hold of amount and fee is open, or None: what was given back is never paid."""
+    keys = {row.id: withdrawal.hold_key(row.id, row.holds) for row in rows}
+    held = holds.open_units(tx, list(keys.values()))
+    return next((row.id for row in rows if held.get(keys[row.id]) != row.units + row.fee_units), None)
+
+
 def post_intent(tx: Tx, row: Row[Any]) -> None:
     """House money leaves the treasury for the time that the payment is on its way."""
     leg = Leg(house("in_flight"), house("treasury_hot"), row.units + row.fee_max_units)

@@ -36,6 +36,10 @@ class Signed(Outcome):
     """The signed bytes are in the database."""
 
 
+class Disputed(Outcome):
+    """The signer signed something else for it before: this database is not the one that knows what was sent."""
+
+
 class Committed(Outcome):
     """From here on the payment goes forward only."""
 
@@ -159,9 +163,16 @@ def unspendable(tx: Tx, chain: str) -> set[str]:
 
 def sign(row: Row[Any], services: Services) -> Outcome:
     """The signer's own check against committed rows, then signed bytes, stored before anything else happens."""
-    what = services.database.read(lambda tx: contents(tx, row.id))
+
+    def read(tx: Tx) -> tuple[Contents, int | None]:
+        what = contents(tx, row.id)
+        return what, payment_books.unbacked(tx, what.withdrawals)
+
+    what, unbacked = services.database.read(read)
     if what.frozen:
         return Declined(reason="account_frozen")
+    if unbacked is not None:
+        return _refused(SignerRefused("hold_missing", "no money is held for the withdrawal", unbacked))
     proposal = proposal_of(row)
     refused = _refusal(row, services, what)
     if refused is not None:
@@ -171,19 +182,33 @@ def sign(row: Row[Any], services: Services) -> Outcome:
     return Signed(values=values, effect=partial(_store_first, signed=signed))
 
 
-def _refusal(row: Row[Any], services: Services, what: Contents) -> Declined | None:
+def _refusal(row: Row[Any], services: Services, what: Contents) -> Declined | Disputed | None:
     try:
-        services.require_signer().admit(_sign_request(row, what))
+        services.require_signer().admit(sign_request(row, what))
     except SignerRefused as error:
-        effect = partial(_tampered, error=error)
-        return Declined(reason=error.code, detail=error.detail[:512], effect=effect)
+        return _refused(error)
     return None
 
 
-def _sign_request(row: Row[Any], what: Contents) -> SignRequest:
-    outputs = [(output.address, output.units) for output in what.outputs]
+def _refused(error: SignerRefused) -> Declined | Disputed:
+    reason, detail, effect = error.code, error.detail[:512], partial(_tampered, error=error)
+    if error.code == "payload_changed":  # letting its withdrawals go would let them be paid again
+        return Disputed(reason=reason, detail=detail, effect=effect, due_us=None)
+    return Declined(reason=reason, detail=detail, effect=effect)
+
+
+def sign_request(row: Row[Any], what: Contents) -> SignRequest:
+    """What the signer is asked about this payment, from committed rows alone."""
     return SignRequest(
-        row.public_id, row.asset, row.fee_max_units, what.withdrawals, what.items, outputs, what.approvals
+        payment_id=row.public_id,
+        asset=row.asset,
+        fee_units=row.fee_units or 0,
+        fee_max_units=row.fee_max_units or 0,
+        resources=() if row.proposal is None else proposal_of(row).resources,
+        withdrawals=what.withdrawals,
+        items=what.items,
+        outputs=[(output.address, output.units) for output in what.outputs],
+        approvals=what.approvals,
     )
 
 
@@ -196,7 +221,7 @@ def _tampered(tx: Tx, row: Row[Any], error: SignerRefused) -> None:
     from jobs.withdrawal import move
 
     for member in payment_books.members(tx, row.id):
-        if member.id == withdrawal_id:
+        if member.id == withdrawal_id or error.code == "payload_changed":
             move(tx, member, "review", reason="signer_refused", detail=detail[:512])
     pauses.stop(tx, row.asset, "withdrawals", f"the signer refused a withdrawal: {detail}"[:255], "engine")
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from jobs import alarms, payment_books
-from jobs.payment_build import stored
+from jobs.payment_build import Contents, contents, sign_request, stored
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, require_healthy
 from ledger.db import Tx
@@ -45,13 +45,15 @@ def release(row: Row[Any], services: Services) -> Outcome:
 def _alive(row: Row[Any], services: Services) -> str | None:
     """Why this payment may not be let go, or None."""
 
-    def read(tx: Tx) -> tuple[bool, list[Row[Any]]]:
+    def read(tx: Tx) -> tuple[bool, list[Row[Any]], Contents]:
         known = list(payment_books.candidates(tx, row.id))
         if known:
             require_healthy(tx, row.chain)
-        return payment_books.intent_stands(tx, row.id), known
+        return payment_books.intent_stands(tx, row.id), known, contents(tx, row.id)
 
-    intended, known = services.database.read(read)
+    intended, known, what = services.database.read(read)
+    if not intended and services.require_signer().contradicts(sign_request(row, what)):
+        return "the signer signed something else for it, which this database does not know and which may yet pay"
     wallet = services.wallet(row.chain)
     for candidate in known:
         status = wallet.look_up(stored(candidate, row))

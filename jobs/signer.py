@@ -38,7 +38,9 @@ class SignRequest:
 
     payment_id: str  #: public id: unique also across databases
     asset: str
+    fee_units: int
     fee_max_units: int
+    resources: Sequence[str]  #: what the payment spends: other coins would be another payment
     withdrawals: Sequence[Any]
     items: Mapping[int, tuple[str, int]]  #: withdrawal id -> (address, units) that would be signed
     outputs: Sequence[tuple[str, int]]  #: all (address, units) that would be signed, our change aside
@@ -64,6 +66,8 @@ class Signer:
         one_each = len(ids) == len(set(ids)) and set(ids) == set(request.items)
         if not one_each or sorted(request.outputs) != sorted(request.items.values()):
             raise SignerRefused("item_mismatch", "each output answers to exactly one withdrawal")
+        if request.fee_units > request.fee_max_units:
+            raise SignerRefused("fee_above_ceiling", f"a fee of {request.fee_units} is above {request.fee_max_units}")
         total = request.fee_max_units + sum(units for _, units in request.outputs)
         self._count(request, total)
 
@@ -79,6 +83,12 @@ class Signer:
             raise SignerRefused(
                 "approvals_missing", f"{row.approvals_needed} people must approve, {len(valid)} did", row.id
             )
+
+    def contradicts(self, request: SignRequest) -> bool:
+        """Whether this payment was signed with other contents: the database does not know what may be on its way."""
+        with closing(self._open()) as record:
+            known = record.execute("SELECT payload FROM signed WHERE payment = ?", (request.payment_id,)).fetchone()
+        return known is not None and known[0] != _payload(request)
 
     def release(self, payment_id: str) -> None:
         """Record that this payment was let go, so that its withdrawals may be signed in another one.
@@ -124,9 +134,10 @@ class Signer:
 
 
 def _payload(request: SignRequest) -> str:
-    """A hash of all that the payment would pay, its fee ceiling included."""
+    """A hash of all that the payment would pay, its fee ceiling and the coins it spends included."""
     paid = [[row.public_id, row.address, str(row.units)] for row in request.withdrawals]
-    body = json.dumps([request.asset, str(request.fee_max_units), sorted(paid)], separators=(",", ":"))
+    parts = [request.asset, str(request.fee_max_units), sorted(paid), sorted(request.resources)]
+    body = json.dumps(parts, separators=(",", ":"))
     return hashlib.sha256(body.encode("utf-8")).hexdigest()
 
 

@@ -66,6 +66,13 @@ def ended(tx: Tx, key: str) -> str | None:
     return None if outcome is None else str(outcome)
 
 
+def open_units(tx: Tx, keys: Sequence[str]) -> dict[str, int]:
+    """The units of those of these holds that have not ended, by key."""
+    query = select(hold.c.hold_key, hold.c.units).outerjoin(hold_end, hold_end.c.hold_id == hold.c.id)
+    rows = tx.all(query.where(hold.c.hold_key.in_(keys), hold_end.c.hold_id.is_(None)))
+    return {row.hold_key: row.units for row in rows}
+
+
 def _get(tx: Tx, key: str):  # type: ignore[no-untyped-def]  # a Row
     row = tx.first(select(hold.c.id, hold.c.account_id, hold.c.asset, hold.c.units).where(hold.c.hold_key == key))
     if row is None:

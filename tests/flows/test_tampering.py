@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
-from ledger import pauses
+from jobs import payment_build, resolve_payments, runtime, withdrawal
+from ledger import holds, pauses
 from ledger.schema import payment, payment_item
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
@@ -43,3 +44,56 @@ def test_an_output_that_no_withdrawal_asked_for_is_never_signed(engine: Engine, 
     engine.tick(2)
     assert engine.state(row_id) == ("review" if of_withdrawal else "broadcast")  # the one at fault waits for a person
     assert engine.chain.received(thief) == 0
+
+
+def test_a_fee_above_the_ceiling_is_never_signed(engine: Engine) -> None:
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    payment_id = reserved(engine, row_id)
+    lower = update(payment).where(payment.c.id == payment_id).values(fee_max_units=10)
+    engine.database.run(lambda tx: tx.execute(lower), "t")
+    engine.tick()
+    row = engine.row(payment, payment_id)
+    assert (row.state, row.status_reason) == ("dead", "fee_above_ceiling")
+    assert engine.chain.pool == ()
+
+
+def reserved(engine: Engine, row_id: int) -> int:
+    """Let a withdrawal join a payment whose coins are chosen, and that is not signed; the payment's id."""
+    payment_id = joined(engine, row_id)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "STEPS_MAX", 1)
+        engine.runtime.advance("payment", payment_id)
+    assert engine.row(payment, payment_id).state == "reserved"
+    return payment_id
+
+
+def test_a_withdrawal_whose_money_went_back_is_never_signed(engine: Engine) -> None:
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    row_id = engine.withdraw(account, 100_000, payee)
+    key = withdrawal.hold_key(row_id, 1)
+    engine.database.run(lambda tx: holds.void(tx, key, ("withdrawal", row_id)), "t")  # and its row stays queued
+    engine.tick(2)
+    assert engine.chain.received(payee) == 0
+    assert (engine.state(row_id), engine.available(account)) == ("review", 1_000_000)
+    assert engine.database.read(lambda tx: pauses.reason(tx, "BTC", "withdrawals")) is not None
+
+
+def test_a_database_from_before_the_coins_were_chosen_pays_nobody_twice(engine: Engine) -> None:
+    """The payment was signed and sent; a restored database has it as building, and would choose other coins."""
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000, payee)
+    payment_id = reserved(engine, row_id)
+    row = engine.row(payment, payment_id)
+    what = engine.database.read(lambda tx: payment_build.contents(tx, payment_id))
+    engine.services.require_signer().admit(payment_build.sign_request(row, what))  # in the life that was lost
+    other = {"proposal": row.proposal | {"resources": [f"{'0' * 64}:0"]}}
+    engine.database.run(lambda tx: tx.execute(update(payment).where(payment.c.id == payment_id).values(other)), "t")
+    engine.tick(2)
+    assert (engine.row(payment, payment_id).state, engine.state(row_id)) == ("review", "review")
+    resolved = resolve_payments.Proof(engine.row(payment, payment_id).version, {})
+    engine.database.run(
+        lambda tx: resolve_payments.resolve_payment(tx, row.public_id, "retry", resolved, "op"), "resolve"
+    )
+    engine.tick(2)
+    assert (engine.row(payment, payment_id).state, engine.state(row_id)) == ("review", "review")
+    assert engine.chain.received(payee) == 0

@@ -33,7 +33,7 @@ def row(row_id: int = 1, **changes: Any) -> SimpleNamespace:
 
 def ask(*rows: SimpleNamespace, payment: str = "pay_1", fee: int = 1_000, **more: Any) -> SignRequest:
     given: dict[str, Any] = {"items": {r.id: (r.address, r.units) for r in rows}, "approvals": {}, "asset": "BTC"}
-    given = given | more
+    given = given | {"fee_units": fee, "resources": ["coin:0"]} | more
     given.setdefault("outputs", list(given["items"].values()))
     return SignRequest(payment_id=payment, fee_max_units=fee, withdrawals=rows, **given)
 
@@ -150,6 +150,26 @@ def test_the_same_payment_to_others_is_refused(make: Callable[..., Signer], tmp_
         make().admit(ask(row(2)))
     assert refused.value.code == "payload_changed"
     assert len(recorded(tmp_path)) == 1
+
+
+def test_the_same_payment_from_other_coins_is_refused(make: Callable[..., Signer], tmp_path: Path) -> None:
+    """Both could confirm. A database restored to before its coins were chosen would ask so."""
+    make().admit(ask(row(1)))
+    assert not make().contradicts(ask(row(1)))
+    other = ask(row(1), resources=["coin:1"])
+    with pytest.raises(SignerRefused) as refused:
+        make().admit(other)
+    assert refused.value.code == "payload_changed"
+    assert make().contradicts(other)
+    assert not make().contradicts(ask(row(1), payment="pay_2"))
+    assert len(recorded(tmp_path)) == 1
+
+
+def test_a_fee_above_the_payments_own_ceiling_is_refused(make: Callable[..., Signer], tmp_path: Path) -> None:
+    with pytest.raises(SignerRefused) as refused:
+        make().admit(ask(row(1), fee=1_000, fee_units=1_001))
+    assert refused.value.code == "fee_above_ceiling"
+    assert recorded(tmp_path) == []
 
 
 def test_one_withdrawal_is_not_signed_in_two_payments(make: Callable[..., Signer], tmp_path: Path) -> None:
