@@ -1,0 +1,89 @@
+"""Requests through the HTTP API: new addresses, and withdrawals accepted (hold, idempotency, durable commit).
+
+The workers are stopped meanwhile: what is measured is accepting, and the cores belong to the API and its clients.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+from bench import bare_ledger, crowd
+from bench.report import Row, tell
+from bench.stack import BenchStack, customers, family, give, memory_mb
+from bench.web import Addresser, Greeter, Withdrawer
+from ledger.schema import chain
+from wallets.bitcoin.addresses import BitcoinAddressBook
+
+CLIENTS = {"processes": 2, "threads": 16}
+#: Addresses watched before the rounds: more than they can ask for.
+WATCHED = 60_000
+_indices = itertools.count(1_000_000)
+
+
+def measure(stack: BenchStack, rounds: int, seconds: float) -> list[Row]:
+    """Addresses, withdrawals and the API's memory, on a stack whose workers are stopped for good afterwards."""
+    kind = stack.db
+    tell(f"{kind}: {WATCHED} addresses are watched ahead of use")
+    _watch_ahead(stack)
+    ids = customers(stack)
+    give(stack, ids, 10**9)
+    for name, process in stack.processes.items():
+        if name != "api":
+            process.stop()
+    url = stack.settings["COFFER_DATABASE_URL"]
+    bare_ledger.prepare(url)
+    key = _public_key(stack)
+    addresses = Row(f"addresses created, HTTP, 32 clients ({kind})", "/s")
+    exits = Row(f"withdrawals accepted, HTTP, 32 clients ({kind})", "/s")
+    app, port = stack.bare_app()
+    app.start()
+    try:
+        app.wait_ready()
+        for number in range(rounds):
+            tell(f"{kind}: HTTP round {number + 1} of {rounds}")
+            with_key = (stack.api_port, stack.token, ids)
+            address = crowd.run(Addresser, with_key, **CLIENTS, seconds=seconds)
+            flask = crowd.run(Greeter, (port,), **CLIENTS, seconds=seconds)
+            withdrawal = crowd.run(Withdrawer, with_key, **CLIENTS, seconds=seconds)
+            bare = crowd.run(bare_ledger.Mover, (url, False), processes=2, threads=8, seconds=seconds)
+            addresses.add(address.per_second, bare_Flask_route=flask.per_second, deriving_alone=_derive(key, 0.5))
+            exits.add(withdrawal.per_second, bare_transaction=bare.per_second, bare_Flask_route=flask.per_second)
+            addresses.remark = _remark(address)
+            exits.remark = _remark(withdrawal)
+    finally:
+        app.stop()
+    memory = Row(f"API process, resident after the load ({kind})", "MB")
+    memory.add(max(map(memory_mb, family(stack.processes["api"].pid))), allowed=120)
+    return [addresses, exits, memory]
+
+
+def _remark(result: crowd.Result) -> str:
+    text = f"half within {result.middle_ms:.0f} ms, 99 % within {result.slow_ms:.0f} ms"
+    return f"{text}; {result.failed} FAILED: {result.fault}" if result.failed else text
+
+
+def _watch_ahead(stack: BenchStack) -> None:
+    stack.policy(address_watch_ahead=WATCHED)
+    database, end = stack.database(), time.monotonic() + 60
+    while database.read(lambda tx: tx.value(chain.select().with_only_columns(chain.c.watched_count))) < WATCHED:
+        if time.monotonic() > end:
+            raise TimeoutError("the node does not watch enough addresses")
+        time.sleep(0.2)
+    database.close()
+
+
+def _public_key(stack: BenchStack) -> str:
+    database = stack.database()
+    key = database.read(lambda tx: tx.value(chain.select().with_only_columns(chain.c.account_public_key)))
+    database.close()
+    return str(key)
+
+
+def _derive(key: str, seconds: float) -> float:
+    """Addresses a second that one thread derives from the public key, without storing them."""
+    book, done, start = BitcoinAddressBook("regtest"), 0, time.perf_counter()
+    while time.perf_counter() < start + seconds:
+        book.at(key, next(_indices))
+        done += 1
+    return done / seconds

@@ -1,0 +1,68 @@
+"""The order of the parts, and the table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from bench import api, chain, ledger
+from bench.report import Row, table, tell
+from bench.stack import BenchStack
+
+Kind = Literal["sqlite", "mariadb"]
+
+PEERS = (
+    "For comparison: the nearest peers, on two cores, create 24 and 3 invoices a second, and accept 5 and 163 payouts\n"
+    "a second (the latter only inserts a row). The load comes from two processes on the same cores as what it loads."
+)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure and print; a part that fails says so and leaves the others alone. Slowness never fails."""
+    kinds: list[Kind] = [options.db] if options.db else ["sqlite", "mariadb"]
+    if options.profile:
+        from bench import profile
+
+        for kind in kinds:
+            profile.main(kind)
+        return
+    parts = options.only or ["ledger", "chain", "api"]
+    rows: list[Row] = []
+    for kind in kinds:
+        if "ledger" in parts:
+            rows += _part("ledger", lambda k=kind: _ledger(k, options.quick))  # type: ignore[misc]
+        if {"chain", "api"} & set(parts):
+            rows += _part("stack", lambda k=kind: _stack(k, parts, options.quick))  # type: ignore[misc]
+    print(f"\n{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n")
+    print(table(rows))
+    print(f"\n{PEERS}")
+
+
+def _part(name: str, measure: Callable[[], list[Row]]) -> list[Row]:
+    try:
+        return measure()
+    except Exception as error:  # noqa: BLE001  # the other figures are still worth having
+        traceback.print_exc()
+        return [Row(name, "", remark=" ".join(f"failed: {type(error).__name__}: {error}".split())[:120])]
+
+
+def _ledger(kind: Kind, quick: bool) -> list[Row]:
+    return ledger.measure(kind, rounds=1 if quick else 3, seconds=0.5 if quick else 1.0)
+
+
+def _stack(kind: Kind, parts: list[str], quick: bool) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="coffer-bench-", ignore_cleanup_errors=True) as folder:
+        tell(f"{kind}: starting the stack")
+        with BenchStack(Path(folder) / "s", kind) as stack:
+            rows: list[Row] = []
+            if "chain" in parts:
+                rows += _part("chain", lambda: chain.measure(stack, 1 if quick else 3, 3 if quick else 11))
+            if "api" in parts:
+                rows += _part("api", lambda: api.measure(stack, 1 if quick else 5, 1.0 if quick else 2.5))
+            return rows
