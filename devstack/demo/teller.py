@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.1
 _FLICKER_SECONDS = 0.5
 _FAILURE_MAX = 300
 #: In a log, a wait that lasts tells that it goes on, this often.
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 10.0
 
 
 class Teller:
