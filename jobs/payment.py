@@ -62,7 +62,7 @@ PAYMENT = Saga(
         ),
         State.BROADCAST: Step(
             send.send_and_observe,
-            {Seen: State.CONFIRMING, NotSeen: State.BROADCAST, Contested: State.REVIEW},
+            {Seen: State.CONFIRMING, NotSeen: State.BROADCAST, BumpDue: State.BUMPING, Contested: State.REVIEW},
         ),
         State.CONFIRMING: Step(
             send.watch,

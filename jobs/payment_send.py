@@ -81,10 +81,12 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
         refusal = error.detail
     sights = _look(row, services, known)
     if any(s.status.state in (TxState.POOL, TxState.CONFIRMED) for s in sights):
-        return Seen(values={"sent_at": row.sent_at or services.database.now()}, due_us=0)
+        return Seen(values={"sent_at": row.sent_at or services.database.now()}, due_us=0, effect=_seen)
     contested = _contested(sights)
     if contested is not None:
         return contested
+    if refusal is not None and _outbid(row, services, known[0]):
+        return BumpDue(reason="fee_bump", detail=refusal[:512])
     detail = refusal or "the node took it, and does not show it"
     return NotSeen(
         reason="not_seen", detail=detail[:512], due_us=10 * SECOND, effect=partial(_alarm, "not_seen", detail)
@@ -138,6 +140,18 @@ def _bump_due(row: Row[Any], services: Services, newest: Row[Any], rules: AssetP
     return bool(old or market.rate > newest.rate) and newest.rate < row.rate_max
 
 
+def _outbid(row: Row[Any], services: Services, newest: Row[Any]) -> bool:
+    """Whether the pool refuses it for offering less than the market: then the same bytes are of no use for long. One
+    that could not be bumped waits as long as any other before it is tried again."""
+    if row.bump_rate is not None:
+        return True
+    rules, now = services.database.read(lambda tx: (policy.of(tx, row.asset), tx.now))
+    if row.sent_at is not None and now - row.sent_at < rules.payment_bump_after_seconds * SECOND:
+        return False
+    market = services.wallet(row.chain).fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
+    return bool(newest.rate < min(market.rate, row.rate_max))
+
+
 def watch_settled(row: Row[Any], services: Services) -> Outcome:
     """Until it is final: does the candidate that settled it still stand in the chain?"""
     known = services.database.read(lambda tx: _candidates(tx, row))
@@ -179,6 +193,10 @@ def _contested(sights: Sequence[Sight]) -> Contested | None:
 def _for_review(detail: str, tx: Tx, row: Row[Any]) -> None:
     alarms.raise_(tx, "payment_contested", f"payment:{row.id}", detail)
     payment_books.project(tx, row.id, "review", reason="inputs_spent")
+
+
+def _seen(tx: Tx, row: Row[Any]) -> None:
+    alarms.clear(tx, f"payment:{row.id}", "not_seen")
 
 
 def _alarm(name: str, detail: str, tx: Tx, row: Row[Any]) -> None:

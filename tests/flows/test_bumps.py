@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from jobs import resolve_payments, runtime
-from ledger.schema import payment, resource, task
+from ledger.schema import alarm, payment, resource, task
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
 
@@ -69,4 +69,48 @@ def test_a_payment_is_not_bumped_while_another_that_no_node_shows_spends_its_cha
     engine.chain.mine(3)
     engine.tick(3)
     assert (engine.state(first), engine.state(second)) == ("completed", "completed")
+    engine.check_invariants()
+
+
+def test_a_payment_that_the_pool_no_longer_takes_is_bumped(engine: Engine) -> None:
+    """The market rose above it and the pool dropped it: sending the same bytes again cannot help."""
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.tick()
+    first = engine.payment_of(row_id)
+    engine.set_policy(payment_bump_after_seconds=10)
+    long_ago = update(payment).where(payment.c.id == first.id).values(sent_at=1)
+    engine.database.run(lambda tx: tx.execute(long_ago), "t")
+    engine.chain.set_rate(30_000, rate_min=20_000)
+    engine.chain.evict(first.txid)
+    engine.tick(2)
+    second = engine.payment_of(row_id)
+    assert second.candidates == 2
+    assert second.state == "confirming"
+    assert first.fee_units < second.fee_units <= second.fee_max_units
+    engine.chain.mine(3)
+    engine.tick()
+    assert engine.state(row_id) == "completed"
+    engine.check_invariants()
+
+
+def test_a_payment_that_cannot_be_bumped_into_the_pool_waits_quietly(engine: Engine) -> None:
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.tick()
+    first = engine.payment_of(row_id)
+    long_ago = update(payment).where(payment.c.id == first.id).values(sent_at=1)
+    engine.database.run(lambda tx: tx.execute(long_ago), "t")
+    engine.chain.set_rate(900_000, rate_min=900_000)
+    engine.chain.evict(first.txid)
+    engine.tick(3)
+    row = engine.payment_of(row_id)
+    assert (row.state, row.status_reason) == ("broadcast", "not_seen")
+    assert row.candidates <= 2  # at its ceiling
+    assert engine.runtime.advance("payment", first.id) == 0
+    assert ("not_seen", 1) in {(found.name, found.open) for found in engine.rows(alarm)}
+    engine.chain.set_rate(None, rate_min=1_000)
+    engine.tick(2)
+    assert ("not_seen", 1) not in {(found.name, found.open) for found in engine.rows(alarm)}
+    engine.chain.mine(3)
+    engine.tick()
+    assert engine.state(row_id) == "completed"
     engine.check_invariants()
