@@ -10,6 +10,7 @@ from ledger import accounts
 from ledger.db import Tx
 from ledger.postings import DEBIT_NORMAL
 from ledger.schema import GUARDED_KINDS, HOUSE_KINDS, balance, ledger_account, posting, snapshot, transfer
+from ledger.types import total
 
 #: A snapshot leaves out what is younger: an older posting id may still be uncommitted beside it.
 SNAPSHOT_AGE_US = 10 * 60 * 1_000_000
@@ -45,7 +46,7 @@ def summed(tx: Tx, ledger_account_id: int, *, from_start: bool = False) -> int:
     """Credits minus debits of one ledger account, from its newest snapshot or (`from_start`) from the first posting."""
     start = None if from_start else _newest(tx, ledger_account_id)
     after, units = (start.posting_id, start.units) if start is not None else (0, 0)
-    return int(units) + sum(_signed(tx, ledger_account_id, after, None))
+    return int(units) + _moved(tx, ledger_account_id, after, None)
 
 
 def _newest(tx: Tx, ledger_account_id: int) -> Row[Any] | None:
@@ -58,15 +59,15 @@ def _newest(tx: Tx, ledger_account_id: int) -> Row[Any] | None:
     )
 
 
-def _signed(tx: Tx, ledger_account_id: int, after: int, until: int | None) -> list[int]:
+def _moved(tx: Tx, ledger_account_id: int, after: int, until: int | None) -> int:
     p = posting.c
     sums = []
-    for column, sign in ((p.credit_id, 1), (p.debit_id, -1)):
-        query = select(p.units).where(column == ledger_account_id, p.id > after)
+    for column in (p.credit_id, p.debit_id):
+        query = select(total(p.units)).where(column == ledger_account_id, p.id > after)
         if until is not None:
             query = query.where(p.id <= until)
-        sums.append(sign * sum(row.units for row in tx.execute(query)))
-    return sums
+        sums.append(int(tx.value(query) or 0))
+    return sums[0] - sums[1]
 
 
 def take_snapshots(tx: Tx) -> int:
@@ -83,7 +84,7 @@ def take_snapshots(tx: Tx) -> int:
         if after >= until:
             continue
         values = {"ledger_account_id": row.id, "posting_id": until, "created_at": tx.now}
-        tx.execute(insert(snapshot).values(values | {"units": units + sum(_signed(tx, row.id, after, until))}))
+        tx.execute(insert(snapshot).values(values | {"units": units + _moved(tx, row.id, after, until)}))
         tx.execute(delete(snapshot).where(snapshot.c.ledger_account_id == row.id, snapshot.c.posting_id < after))
         written += 1
     return written

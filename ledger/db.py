@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine, make_url
 
 from ledger.crashpoint import crashpoint
 from ledger.errors import CommitUnknown, DatabaseUnavailable, UnsafeDatabase
+from ledger.types import SqliteTotal
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class Tx:
         self.now = now
         self.sqlite = sqlite
         self.wakes: list[Wake] = []
+        #: facts that cannot change while this transaction lasts; forgotten when part of it is undone
+        self.memo: dict[Any, Any] = {}
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
@@ -66,8 +69,12 @@ class Tx:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """What happens inside can be undone alone, by raising."""
-        with self.connection.begin_nested():
-            yield
+        try:
+            with self.connection.begin_nested():
+                yield
+        except BaseException:
+            self.memo.clear()
+            raise
 
     def wake(self, kind: str, row_id: int) -> None:
         """Ask that `advance(kind, row_id)` runs soon after this commits. A hint: it may be lost."""
@@ -238,6 +245,7 @@ def _prepare_sqlite(raw: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    raw.create_aggregate("units_total", 1, SqliteTotal)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from ledger.db import Database
 from ledger.money import UNITS_BOUND
-from ledger.types import Units
+from ledger.types import Units, total
 
 MOST = UNITS_BOUND - 1
 NUMBERS = [-MOST, -(2**64), -(10**19), -10, -9, -1, 0, 1, 9, 10, 2**53 + 1, 2**63 - 1, 2**63, 10**19, 2**64, MOST]
@@ -101,6 +101,18 @@ def test_a_sum_in_sql_is_exact_or_refused(table: Database) -> None:
             stored(table, select(func.sum(scratch.c.units)))
     else:
         assert stored(table, select(func.sum(scratch.c.units))) == [10**20 + 1]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(-MOST, MOST), max_size=20))
+def test_the_total_is_exact_also_beyond_38_digits(table: Database, numbers: list[int]) -> None:
+    store(table, *numbers, None)
+    assert (stored(table, select(total(scratch.c.units)))[0] or 0) == sum(numbers)
+
+
+def test_the_total_of_nothing_is_null(table: Database) -> None:
+    store(table)
+    assert stored(table, select(total(scratch.c.units))) == [None]
 
 
 def test_mariadb_refuses_digits_that_do_not_fit(table: Database) -> None:
