@@ -165,7 +165,7 @@ def _static(filename: str) -> Response:
 
 def _limiter(settings: Settings) -> Limiter:
     refused = ApplicationLimit(REFUSED_LIMIT, key_function=_remote, scope="ops-refused")
-    object.__setattr__(refused, "deduct_when", lambda response: response.status_code == 401)
+    object.__setattr__(refused, "deduct_when", _is_wrong_key)
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     return Limiter(
         _remote,
@@ -176,6 +176,11 @@ def _limiter(settings: Settings) -> Limiter:
         in_memory_fallback_enabled=True,
         key_prefix="coffer-ops",
     )
+
+
+def _is_wrong_key(response: Response) -> bool:
+    """A browser asks for each file of its first page without the key: that is no guess."""
+    return response.status_code == 401 and "Authorization" in request.headers
 
 
 def _remote() -> str:

@@ -146,11 +146,7 @@ def _stuck(tx: Tx) -> Iterable[View]:
         ("withdrawal", withdrawal, withdrawal.c.state.in_(("review", "pending_approval"))),
         ("withdrawal", withdrawal, (withdrawal.c.state == "queued") & withdrawal.c.status_reason.is_not(None)),
         ("payment", payment, (payment.c.state == "review") | (payment.c.attempts >= 3)),
-        (
-            "deposit",
-            deposit,
-            ((deposit.c.state == "held") & deposit.c.credited_to.in_(parked)) | (deposit.c.attempts >= 3),
-        ),
+        ("deposit", deposit, undecided | (deposit.c.attempts >= 3)),
     ):
         for row in tx.all(select(table).where(condition).order_by(table.c.id).limit(50)):
             shown = {"kind": kind, "id": row.public_id, "state": row.state, "reason": row.status_reason}

@@ -70,6 +70,8 @@ def _value(text: str) -> Any:
         value = json.loads(text, parse_float=_no_fraction)
     except json.JSONDecodeError:
         return text
+    if value is None:
+        raise InvalidInput("/value", "say `coffer policy reset` to go back to the default")
     return value
 
 

@@ -42,6 +42,7 @@ class Installation:
     folder: Path
     url: str
     redis_url: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)  #: settings that differ
     processes: list[Daemon] = field(default_factory=list)
     engine: Engine = field(init=False)
 
@@ -49,7 +50,6 @@ class Installation:
         self.chain = FakeChain(self.folder / "chain")
         self.database = Database(self.url)
         self.engine = Engine(self.folder, self.database, self.chain)
-        self.engine.set_policy(payment_window_ms=100)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -60,7 +60,8 @@ class Installation:
             "COFFER_SIGNER_DIR": str(self.folder / "signer"),
             "COFFER_BITCOIN_RPC_URL": f"fake:{self.folder / 'chain'}",
         }
-        return found if self.redis_url is None else found | {"COFFER_REDIS_URL": self.redis_url}
+        redis = {} if self.redis_url is None else {"COFFER_REDIS_URL": self.redis_url}
+        return found | redis | self.variables
 
     def start(self, *arguments: str, **overrides: str) -> Daemon:
         """`coffer ARGUMENTS` as a process of its own."""

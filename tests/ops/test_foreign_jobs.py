@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.job import Job
 from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 
@@ -136,12 +138,29 @@ def test_a_foreign_job_is_dropped(
 
 def test_nothing_is_unpickled(listening: Listening, tmp_path: Path) -> None:
     mark = tmp_path / "unpickled"
-    bomb = pickle.dumps(_Bomb(mark))
-    listening.put("pickled", bomb)
-    listening.put("zipped", zlib.compress(bomb))
-    listening.put("meta", call(FUNCTION, ["deposit", 1]), meta=bomb, result=bomb)
+    data = bomb(mark)
+    listening.put("pickled", data)
+    listening.put("zipped", zlib.compress(data))
+    listening.put("meta", call(FUNCTION, ["deposit", 1]), meta=data, result=data)
     listening.after_an_honest_one()
     assert not mark.exists()
+
+
+def test_nothing_is_unpickled_where_rq_was_told_no_serializer(redis: Redis, tmp_path: Path) -> None:
+    """As some paths of RQ and of its dashboard read jobs."""
+    mark = tmp_path / "unpickled"
+    body = {"created_at": "2026-01-01T00:00:00.000000Z", "origin": "x", "status": "queued", "data": bomb(mark)}
+    redis.hset("rq:job:plain", mapping=body | {"meta": bomb(mark), "result": bomb(mark)})
+    job = Job.fetch("plain", connection=redis)
+    with pytest.raises(DeserializationError):
+        _ = job.func_name
+    assert not mark.exists()
+
+
+def test_an_unreadable_job_counts_as_none(redis: Redis) -> None:
+    redis.hset("rq:job:odd", mapping={"data": "x", "origin": "x", "status": "no such status"})
+    with pytest.raises(NoSuchJobError):
+        WakeUp.fetch("odd", connection=redis, serializer=JSONSerializer)
 
 
 def test_no_webhook_of_a_job_is_called(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +201,11 @@ def test_a_foreign_job_is_refused_by_its_class_alone(redis: Redis) -> None:
     job = WakeUp.create("os.getcwd", connection=redis, serializer=JSONSerializer)
     with pytest.raises(ForeignJob):
         job.perform()
+
+
+def bomb(mark: Path) -> bytes:
+    """A pickle that leaves a mark when it is loaded."""
+    return pickle.dumps(_Bomb(mark))
 
 
 class _Bomb:
