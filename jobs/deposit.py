@@ -16,6 +16,7 @@ from jobs.saga import SECOND, Outcome, Saga, Step
 from jobs.services import Services, require_healthy
 from ledger import accounts, history, pauses, policy, postings
 from ledger.db import Tx
+from ledger.errors import NodeNotReady
 from ledger.policy import FINAL_DEPTH, AssetPolicy
 from ledger.postings import Leg
 from ledger.schema import address, deposit, ledger_account
@@ -143,6 +144,7 @@ def _needed(tx: Tx, row: Row[Any]) -> int:
 
 def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
     """Treasury against whoever it belongs to, under a key that counts how often this deposit was credited."""
+    _check_unmoved(tx, row)
     number = row.credits + 1
     leg = Leg(accounts.house("treasury_hot"), owner, row.units)
     postings.post(tx, f"deposit:{row.id}:credit:{number}", "deposit", row.asset, [leg], ("deposit", row.id))
@@ -151,6 +153,14 @@ def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
         debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{number}")
         payment_requests.count(tx, row, row.units)
     _tell(state, tx, row)
+
+
+def _check_unmoved(tx: Tx, row: Row[Any]) -> None:
+    """Its depth was judged by the tip of now and by where it was when its step began: both must be of one chain."""
+    d = deposit.c
+    now = tx.one(select(d.seen, d.height, d.block_hash).where(d.id == row.id))
+    if (now.seen, now.height, now.block_hash) != (row.seen, row.height, row.block_hash):
+        raise NodeNotReady("its block changed while it was being credited")
 
 
 def _unbook(tx: Tx, row: Row[Any]) -> None:
