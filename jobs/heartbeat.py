@@ -54,6 +54,8 @@ class Heartbeat:
                     self._database.run(lambda tx, e=entry: self._extend(tx, e), "heartbeat")  # type: ignore[misc]
                 except DatabaseError as error:
                     log.warning("a lease could not be extended", detail=error.detail)
+                except Exception:  # the thread's edge: nothing would start it again
+                    log.exception("a lease could not be extended")
 
     def _extend(self, tx: Tx, entry: _Lease) -> None:
         table, row_id, token, wallet_lease = entry

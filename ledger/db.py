@@ -7,6 +7,7 @@ caller re-reads by natural key. No node call belongs inside a unit of work.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -23,6 +24,8 @@ from ledger.errors import CommitUnknown, DatabaseUnavailable, UnsafeDatabase
 from ledger.types import SqliteTotal
 
 T = TypeVar("T")
+
+log = logging.getLogger("coffer.db")
 
 #: How often a unit that the database rolled back is run again before the caller is told.
 UNIT_TRIES_MAX = 6
@@ -130,7 +133,10 @@ class Database:
             result, wakes = self._in_transaction(unit, name)
         crashpoint(f"{name}.after_commit")
         if wakes and self.on_commit is not None:
-            self.on_commit(wakes)
+            try:
+                self.on_commit(wakes)
+            except Exception:  # the unit stands: whatever is wrong with its wake-ups, they are only hints
+                log.exception("wake-ups failed after %s", name)
         return result
 
     @contextmanager
