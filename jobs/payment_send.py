@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, update
 
 from jobs import alarms, payment_books
 from jobs.payment_build import stored
@@ -17,6 +17,7 @@ from ledger import policy
 from ledger.db import Tx
 from ledger.errors import TransactionRefused
 from ledger.policy import FINAL_DEPTH, AssetPolicy
+from ledger.schema import resource
 from wallets.protocol import TxState, TxStatus
 
 #: New blocks wake these rows; this is only how long a lost wake-up may cost.
@@ -160,10 +161,15 @@ def watch_settled(row: Row[Any], services: Services) -> Outcome:
     services.database.read(lambda tx: require_healthy(tx, row.chain))
     if status.state is TxState.CONFIRMED:
         if status.depth >= FINAL_DEPTH:
-            return Final(values={"height": status.height}, due_us=None)
+            return Final(values={"height": status.height}, due_us=None, effect=_let_coins_go)
         return StillWaiting(values={"height": status.height}, due_us=SETTLED_US)
     effect = lambda tx, r: payment_books.unsettle(tx, r, "reorganised")  # noqa: E731  one expression, named by its use
     return ReorgedOut(values={"height": None, "settled_candidate": None}, reason="reorganised", effect=effect)
+
+
+def _let_coins_go(tx: Tx, row: Row[Any]) -> None:
+    """They are spent for good: nothing is left to keep others from."""
+    tx.execute(update(resource).where(resource.c.payment_id == row.id).values(live=None))
 
 
 def _candidates(tx: Tx, row: Row[Any]) -> Sequence[Row[Any]]:

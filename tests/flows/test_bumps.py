@@ -114,3 +114,17 @@ def test_a_payment_that_cannot_be_bumped_into_the_pool_waits_quietly(engine: Eng
     engine.tick()
     assert engine.state(row_id) == "completed"
     engine.check_invariants()
+
+
+def test_a_final_payment_owns_no_coins_any_more(engine: Engine) -> None:
+    """What is bound to live payments is read, and locked in the node, again and again: it must not grow for ever."""
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.tick()
+    paid = engine.payment_of(row_id).id
+    engine.chain.mine(99)
+    engine.tick()
+    assert (engine.payment_of(row_id).state, len(inputs_of(engine, paid))) == ("settled", 1)
+    engine.chain.mine(1)
+    engine.tick()
+    assert (engine.payment_of(row_id).state, len(inputs_of(engine, paid))) == ("final", 0)
+    engine.check_invariants()
