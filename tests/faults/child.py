@@ -80,12 +80,13 @@ def _live(job: Job) -> None:
 
 
 def _again(job: Job) -> None:
-    crashpoint.arm(job.crashpoint)
     world = _world(job)
+    left = invariants.at_death(world)
+    crashpoint.arm(job.crashpoint)
     world.expire_leases()
     world.open()
     _run(job, world, FLOWS[job.name].stages)
-    _judge(job, world)
+    _judge(job, world, left)
 
 
 def _world(job: Job) -> World:
@@ -102,13 +103,13 @@ def _run(job: Job, world: World, stages: Sequence[Stage]) -> None:
         progress.write_text(str(number))
 
 
-def _judge(job: Job, world: World) -> None:
+def _judge(job: Job, world: World, left: Sequence[str] = ()) -> None:
     flow = FLOWS[job.name]
     if not flow.whole:
         crashpoint.arm(None)
     close(world)
     crashpoint.arm(None)
-    result = invariants.check(world, flow.ends)
+    result = [*(f"at death: {sentence}" for sentence in left), *invariants.check(world, flow.ends)]
     (Path(job.place.folder) / "violations.json").write_text(json.dumps(result))
 
 

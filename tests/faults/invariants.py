@@ -31,6 +31,8 @@ from tests.faults.world import World
 
 #: How each state of a withdrawal leaves its hold (I6).
 HOLD_AT_END = {"completed": "settled", "cancelled": "voided", "rejected": "voided", "failed": "voided"}
+#: States in which a credit stands in the journal.
+BOOKED = {"credited", "held", "ignored", "final"}
 #: Alarms that are right while the chain or the hot wallet misbehaves; any other is a fault of ours.
 EXPECTED_ALARMS = {"insufficient_hot_funds", "not_seen", "node_unavailable", "node_not_ready"}
 
@@ -42,9 +44,29 @@ def check(world: World, ends: Ends) -> list[str]:
     return found
 
 
+def at_death(world: World) -> list[str]:
+    """What must be true of the rows that a dead process left, before anything is done about them (I1 to I4, I6, A7)."""
+    found = [*_sound(world), *holds(world)]
+    standing = _credits(world)
+    for row in world.rows(deposit):
+        if standing[row.id] != row.credited or (row.credited == 1) != (row.state in BOOKED):
+            found.append(f"I3: {row.output_key} is {row.state}: {standing[row.id]} credits, marked {row.credited}")
+    intents = {row.ref_id for row in world.rows(transfer) if row.kind == "payment_intent"}
+    allowed = Counter(row.address for row in world.rows(withdrawal) if row.payment_id in intents)
+    for address in {row.address for row in world.rows(withdrawal)}:
+        sent = len(world.outside.paid_to(address))
+        if sent > allowed[address]:
+            found.append(f"A7: {sent} payments to {address} are out, {allowed[address]} were committed to be sent")
+    return found
+
+
+def _sound(world: World) -> list[str]:
+    return world.database.read(lambda tx: balances.faults(tx) + audit.faults(tx))
+
+
 def books(world: World) -> list[str]:
     """I1, I2, I7: the journal adds up, the audit chain is whole, and the chain holds what the books say."""
-    found = world.database.read(lambda tx: balances.faults(tx) + audit.faults(tx))
+    found = _sound(world)
     report = reconcile.reconcile(world.services, "bitcoin")
     if report.unexplained_units:
         found.append(f"I7: {report.unexplained_units} units on chain are unexplained ({report})")

@@ -1,0 +1,240 @@
+"""Workers that die, are paused or meet over one row: FAULTS A16, A17, B5 to B7, B10, H1, H7, on both databases.
+
+Here a death is an exception that nothing catches: the row stays claimed, as after `kill -9`. The real ones are in
+test_crash.py and tests/chain/test_kill_worker.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from jobs import bootstrap
+from jobs.runtime import CRASHES_MAX
+from jobs.sweeper import Sweeper
+from ledger.schema import alarm, deposit, lease, payment, task, transfer, transition
+from tests.flows.engine import Engine
+from wallets.protocol import Output
+
+PAID_IN_ORDER = ["building", "reserved", "signed", "broadcast", "confirming", "settled"]
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+def expire_leases(engine: Engine) -> None:
+    """More than a lease's time has passed since whoever holds one was last heard of."""
+
+    def unit(tx: Any) -> None:
+        for table in (payment, deposit, task):
+            tx.execute(update(table).where(table.c.lease_until > 0).values(lease_until=1))
+        tx.execute(update(lease).where(lease.c.until > 0).values(until=1))
+
+    engine.database.run(unit, "test_clock")
+
+
+def states_of(engine: Engine, payment_id: int) -> list[str]:
+    """Every state that the payment ever entered, in order."""
+    mine = (transition.c.kind == "payment") & (transition.c.row_id == payment_id)
+    query = select(transition.c.to_state).where(mine).order_by(transition.c.id)
+    return [row.to_state for row in engine.database.read(lambda tx: tx.all(query))]
+
+
+def keys_of(engine: Engine) -> list[str]:
+    return [row.transfer_key for row in engine.rows(transfer)]
+
+
+def test_a_worker_paused_while_it_signs_finds_its_row_taken_and_writes_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B6: another worker signs, commits the intent and sends meanwhile."""
+    account = engine.funded(1_000_000)
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(account, 400_000, payee)
+    wallet = engine.services.wallet("bitcoin")
+    sign = wallet.sign
+
+    def paused(*arguments: Any) -> Any:
+        monkeypatch.setattr(wallet, "sign", sign)
+        expire_leases(engine)
+        engine.tick()
+        assert engine.state(row_id) == "broadcast"
+        return sign(*arguments)
+
+    monkeypatch.setattr(wallet, "sign", paused)
+    engine.tick()
+    assert states_of(engine, engine.payment_of(row_id).id) == PAID_IN_ORDER[:5]
+    assert engine.rows(alarm) == []
+    assert engine.chain.received(payee) == 400_000
+    engine.check_invariants()
+
+
+def test_a_worker_paused_inside_a_send_does_not_take_a_settled_payment_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B6: when it goes on, another worker has sent the same bytes, and the chain has confirmed them."""
+    account = engine.funded(1_000_000)
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(account, 400_000, payee)
+    wallet = engine.services.wallet("bitcoin")
+    broadcast = wallet.broadcast
+
+    def paused(tx: Any) -> None:
+        monkeypatch.setattr(wallet, "broadcast", broadcast)
+        expire_leases(engine)
+        engine.tick()
+        engine.chain.mine(3)
+        engine.tick()
+        assert engine.state(row_id) == "completed"
+        broadcast(tx)
+
+    monkeypatch.setattr(wallet, "broadcast", paused)
+    engine.tick()
+    assert states_of(engine, engine.payment_of(row_id).id) == PAID_IN_ORDER
+    assert [key for key in keys_of(engine) if ":settle:" in key] == [f"payment:{engine.payment_of(row_id).id}:settle:1"]
+    assert engine.rows(alarm) == []
+    assert engine.chain.received(payee) == 400_000
+    engine.check_invariants()
+
+
+def test_a_row_that_kills_every_worker_is_set_aside_with_its_money_and_the_others_go_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A16."""
+    poisoned, healthy = engine.funded(500_000), engine.funded(600_000)
+    deadly = engine.chain.outside_address()
+    bad = engine.withdraw(poisoned, 400_000, deadly)
+    wallet = engine.services.wallet("bitcoin")
+    sign = wallet.sign
+
+    def die(proposal: Any, outputs: Any) -> Any:
+        if any(output.address == deadly for output in outputs):
+            raise Died
+        return sign(proposal, outputs)
+
+    monkeypatch.setattr(wallet, "sign", die)
+    deaths = 0
+    while deaths < CRASHES_MAX + 5:
+        try:
+            engine.tick()
+            break
+        except Died:
+            deaths += 1
+            expire_leases(engine)
+    assert deaths == CRASHES_MAX + 1  # the first is not counted: it came in a claim whose earlier step was committed
+    aside = engine.payment_of(bad)
+    assert (aside.state, aside.status_reason) == ("review", "crashed_repeatedly")
+    assert "crashed_repeatedly" in {row.name for row in engine.rows(alarm)}
+    assert engine.balance(poisoned, "held") == 402_000
+    good = engine.withdraw(healthy, 100_000)
+    engine.tick()
+    assert engine.state(good) == "broadcast"
+    engine.check_invariants()
+
+
+def test_a_state_of_another_version_is_left_alone_with_an_alarm(engine: Engine) -> None:
+    """A17: no step runs for it, nothing is written to it, and other rows go on."""
+    account = engine.funded(1_000_000)
+    tidy = next(row for row in engine.rows(task) if row.name == "tidy")
+    strange = update(task).where(task.c.id == tidy.id).values(state="from_tomorrow", due_at=1)
+    engine.database.run(lambda tx: tx.execute(strange), "test_strange")
+    before = engine.row(task, tidy.id)
+    assert engine.runtime.advance("task", tidy.id) == 0
+    assert engine.row(task, tidy.id) == before
+    assert [(row.name, row.open) for row in engine.rows(alarm)] == [("unknown_state", 1)]
+    paid = engine.withdraw(account, 100_000)
+    engine.tick()
+    assert engine.state(paid) == "broadcast"
+
+
+def test_wake_ups_that_come_late_often_or_for_nothing_change_nothing(engine: Engine) -> None:
+    """B7, B10, J8: rows that have ended, and rows that do not exist (yet)."""
+    account = engine.funded(1_000_000)
+    row_id = engine.withdraw(account, 400_000)
+    engine.tick()
+    engine.chain.mine(103)
+    engine.tick(2)
+    paid, came = engine.payment_of(row_id), engine.deposit_of(account)
+    assert (paid.state, came.state) == ("final", "final")
+    before = keys_of(engine)
+    for _ in range(5):
+        for kind, wanted in (("payment", paid.id), ("deposit", came.id), ("payment", 10**6), ("deposit", 10**6)):
+            assert engine.runtime.advance(kind, wanted, woken=True) == 0
+    assert (engine.payment_of(row_id), engine.deposit_of(account)) == (paid, came)
+    assert keys_of(engine) == before
+
+
+def test_one_row_woken_in_many_places_at_once_is_advanced_by_one(engine: Engine) -> None:
+    """B5, H1, H6: every worker has the wake-up, and the sweeper sees the row too."""
+    account = engine.funded(1_000_000)
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(account, 400_000, payee)
+    batch = next(row.id for row in engine.rows(task) if row.name == "batch:bitcoin")
+    engine.runtime.advance("task", batch, woken=True)
+    payment_id = engine.payment_of(row_id).id
+    workers = [bootstrap.runtime(engine.services) for _ in range(6)]
+    ready = threading.Barrier(len(workers))
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            ready.wait()
+            for _ in range(5):
+                workers[number].advance("payment", payment_id, woken=True)
+                Sweeper(workers[number], "bitcoin").sweep()
+        except BaseException as error:  # noqa: BLE001  # shown by the assertion below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(workers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    engine.tick()
+    assert states_of(engine, payment_id) == PAID_IN_ORDER[:5]
+    assert engine.chain.received(payee) == 400_000
+    assert engine.rows(alarm) == []
+    engine.check_invariants()
+
+
+def test_an_output_on_chain_has_one_row_whoever_writes_it(engine: Engine) -> None:
+    """H7, I3: the database itself refuses a second one."""
+    account = engine.account()
+    engine.chain.pay(Output(engine.address(account).address, 500_000))
+    engine.tick()
+    row = dict(engine.deposit_of(account)._mapping)
+    again = {name: value for name, value in row.items() if name != "id"} | {"public_id": row["public_id"][:-1] + "0"}
+    with pytest.raises(IntegrityError):
+        engine.database.run(lambda tx: tx.execute(insert(deposit).values(again)), "test_second_row")
+    engine.chain.mine(1)
+    engine.tick()
+    assert engine.available(account) == 500_000
+
+
+def test_two_scanners_that_saw_the_same_block_credit_it_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H7, A11: the second looked before the first had written, and lost its lease while it looked."""
+    account = engine.account()
+    engine.chain.fund(engine.address(account).address, 500_000)
+    wallet = engine.services.wallet("bitcoin")
+    look = wallet.deposits_since
+
+    def slow(cursor: str | None) -> Any:
+        monkeypatch.setattr(wallet, "deposits_since", look)
+        page = look(cursor)
+        expire_leases(engine)
+        engine.tick()
+        assert engine.available(account) == 500_000
+        return page
+
+    monkeypatch.setattr(wallet, "deposits_since", slow)
+    engine.tick()
+    assert len(engine.rows(deposit)) == 1
+    assert engine.available(account) == 500_000
+    assert engine.deposit_of(account).credits == 1
+    engine.check_invariants()
