@@ -124,7 +124,7 @@ def candidates(tx: Tx, payment_id: int) -> Sequence[Row[Any]]:
 def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_before: int) -> None:
     """End the payment's hold on its withdrawals: back to the queue, or (`refund`) failed with the money returned."""
     rows = members(tx, row.id)
-    largest = max(rows, key=lambda member: member.units).id if rows else None  # it alone steps aside for want of coins
+    later = _too_much(rows, reason)
     for member in rows:
         tx.execute(
             update(payment_item)
@@ -135,7 +135,14 @@ def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_befor
             continue  # the signer found this one wanting: it stays with a person, its money held
         if refund:
             withdrawal.give_back(tx, member, "failed", reason or "payment_dead")
-        elif reason == "insufficient_hot_funds" and member.id != largest:
+        elif member.id not in later:
             withdrawal.move(tx, member, "queued", payment_id=None, txid=None, not_before=tx.now)
         else:
             withdrawal.move(tx, member, "queued", reason=reason, payment_id=None, txid=None, not_before=not_before)
+
+
+def _too_much(rows: Sequence[Row[Any]], reason: str | None) -> set[int]:
+    """Who steps aside. Of those that were too much together only the largest do, so that the others may fit: one for
+    want of coins, half for the signer's cap, where every try is a payment of its own."""
+    count = {"insufficient_hot_funds": 1, "outflow_cap": (len(rows) + 1) // 2}.get(reason or "", len(rows))
+    return {member.id for member in sorted(rows, key=lambda member: -member.units)[:count]}
