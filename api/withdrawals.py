@@ -140,8 +140,8 @@ _ERRORS = (
 )
 def create_withdrawal(call: Call, tx: Tx, body: NewWithdrawal) -> Answer:
     """Request a withdrawal. Amount and fee are held in the same transaction that stores the request."""
-    row_id = withdrawal.request(tx, call.caller, _order(call, tx, body), call.parts.services)
-    return created(views.withdrawal(tx, row_id), "/withdrawals", 202)
+    made = withdrawal.request(tx, call.caller, _order(call, tx, body), call.parts.services)
+    return created(made.shown, "/withdrawals", 202)
 
 
 @resource.read(
@@ -162,13 +162,13 @@ def preview_withdrawal(call: Call, tx: Tx, body: Wanted) -> Answer:
 )
 def create_withdrawals(call: Call, tx: Tx, body: NewBatch) -> Answer:
     """Request up to 100 withdrawals: all of them stand, or none. A problem's pointer names the one at fault."""
-    ids = []
+    made = []
     for number, wanted in enumerate(body.withdrawals):
         try:
-            ids.append(withdrawal.request(tx, call.caller, _order(call, tx, wanted), call.parts.services))
+            made.append(withdrawal.request(tx, call.caller, _order(call, tx, wanted), call.parts.services).shown)
         except (InvalidInput, Refused) as error:
             raise _at(error, f"/withdrawals/{number}") from error
-    return Answer(202, {"data": views.withdrawals(tx, ids)})
+    return Answer(202, {"data": made})
 
 
 @resource.read("/withdrawals", WithdrawalList, scope="withdrawals:read", query=WithdrawalQuery)

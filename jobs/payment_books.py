@@ -30,9 +30,12 @@ def members(tx: Tx, payment_id: int) -> list[Row[Any]]:
 
 def project(tx: Tx, payment_id: int, state: str, *, reason: str | None = None, **values: Any) -> None:
     """Show the payment's progress on its withdrawals; those already there are left alone."""
-    for row in members(tx, payment_id):
-        if row.state != state or row.status_reason != reason or any(getattr(row, k) != v for k, v in values.items()):
-            withdrawal.move(tx, row, state, reason=reason, **values)
+    behind = [
+        row
+        for row in members(tx, payment_id)
+        if row.state != state or row.status_reason != reason or any(getattr(row, k) != v for k, v in values.items())
+    ]
+    withdrawal.move_all(tx, behind, state, reason=reason, **values)
 
 
 def unbacked(tx: Tx, rows: Sequence[Row[Any]]) -> int | None:
@@ -76,9 +79,9 @@ def settle(tx: Tx, row: Row[Any], confirmed: Row[Any]) -> None:
     transfer_id = postings.post(tx, key, "payment_settlement", row.asset, legs, ("payment", row.id))
     if transfer_id is None:
         return
-    for member in rows:
-        holds.settle(tx, withdrawal.hold_key(member.id, member.holds), transfer_id, legs_of_hold[member.id])
-        withdrawal.move(tx, member, "completed", txid=confirmed.txid)
+    keys = {member.id: withdrawal.hold_key(member.id, member.holds) for member in rows}
+    holds.settle_all(tx, {keys[row_id]: own for row_id, own in legs_of_hold.items()}, transfer_id)
+    withdrawal.move_all(tx, rows, "completed", txid=confirmed.txid)
 
 
 def unsettle(tx: Tx, row: Row[Any], reason: str) -> None:

@@ -19,6 +19,7 @@ from jobs.services import Services, asset_of, chain_row
 from ledger import accounts, balances, history, holds, pauses, policy
 from ledger.db import Tx
 from ledger.errors import (
+    AccountFrozen,
     InsufficientFunds,
     InvalidAddress,
     InvalidAmount,
@@ -32,6 +33,7 @@ from ledger.ids import new_id
 from ledger.money import Asset, format_units
 from ledger.policy import AssetPolicy
 from ledger.schema import account, address, approval, withdrawal
+from ledger.types import total
 
 DAY_US = 86_400 * 1_000_000
 
@@ -66,6 +68,14 @@ class Preview:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A stored withdrawal, and the resource as its event shows it."""
+
+    id: int
+    shown: dict[str, Any]
+
+
 def preview(tx: Tx, caller: Caller, order: Order, services: Services) -> Preview:
     """What `request` would do at this moment. Writes nothing; raises what `request` would raise."""
     asset, rules = _checked(tx, caller, order)
@@ -73,8 +83,8 @@ def preview(tx: Tx, caller: Caller, order: Order, services: Services) -> Preview
     return _priced(tx, order, asset, rules, available, _payable_address(tx, order, asset, services))
 
 
-def request(tx: Tx, caller: Caller, order: Order, services: Services) -> int:
-    """Store a withdrawal and hold its amount and fee; its id. One transaction, no node.
+def request(tx: Tx, caller: Caller, order: Order, services: Services) -> Requested:
+    """Store a withdrawal and hold its amount and fee. One transaction, no node.
 
     Raises `InvalidInput` (with a pointer), `InsufficientFunds`, `LimitExceeded`, `AccountFrozen`, `AssetPaused`,
     `ReferenceExists`, `NotFound`.
@@ -106,10 +116,10 @@ def request(tx: Tx, caller: Caller, order: Order, services: Services) -> int:
         tx, hold_key(withdrawal_id, 1), order.account_id, asset.code, priced.total_units, ("withdrawal", withdrawal_id)
     )
     history.note(tx, "withdrawal", withdrawal_id, None, state, actor=caller.name)
-    _announce(tx, withdrawal_id, caller.project_id, state)
+    shown = _announce(tx, withdrawal_id, caller.project_id, state)
     if state == "queued":
         tasks.wake(tx, f"batch:{asset.chain}")
-    return withdrawal_id
+    return Requested(withdrawal_id, shown)
 
 
 def cancel(tx: Tx, caller: Caller, withdrawal_id: int) -> None:
@@ -160,9 +170,14 @@ def give_back(tx: Tx, row: Row[Any], state: str, reason: str, actor: str | None 
     debts.collect(tx, row.account_id, row.asset, f"withdrawal:{row.id}:{state}")
 
 
-def move(
+def move(tx: Tx, row: Row[Any], state: str, **changes: Any) -> None:
+    """As `move_all`, for one."""
+    move_all(tx, [row], state, **changes)
+
+
+def move_all(
     tx: Tx,
-    row: Row[Any],
+    rows: Sequence[Row[Any]],
     state: str,
     *,
     reason: str | None = None,
@@ -170,17 +185,23 @@ def move(
     actor: str | None = None,
     **values: Any,
 ) -> None:
-    """Write a withdrawal's new state with its history and event. Compares and sets: `row` must still be current."""
+    """Write the new state of withdrawals with history and events. Compares and sets: `rows` must still be current."""
     w = withdrawal.c
     now = {"state": state, "status_reason": reason, "status_detail": detail, "updated_at": tx.now}
-    current = (w.id == row.id) & (w.version == row.version)
-    written = tx.execute(update(withdrawal).where(current).values(now | values | {"version": row.version + 1}))
-    if written.rowcount != 1:
-        raise StateConflict("the withdrawal changed at the same time", status=row.state)
-    if state != row.state or reason != row.status_reason:
-        history.note(tx, "withdrawal", row.id, row.state, state, reason, actor)
-    if state != row.state:
-        _announce(tx, row.id, row.project_id, state)
+    for version in sorted({row.version for row in rows}):
+        ids = [row.id for row in rows if row.version == version]
+        current = w.id.in_(ids) & (w.version == version)
+        written = tx.execute(update(withdrawal).where(current).values(now | values | {"version": version + 1}))
+        if written.rowcount != len(ids):
+            raise StateConflict("a withdrawal changed at the same time", status=rows[0].state)
+    noted = [(row.id, row.state) for row in rows if state != row.state or reason != row.status_reason]
+    if noted:
+        history.note_all(tx, "withdrawal", noted, state, reason, actor)
+    projects = {row.id: row.project_id for row in rows if state != row.state}
+    if projects:
+        shown = views.withdrawals(tx, list(projects))
+        told = [(project, view["id"], view) for project, view in zip(projects.values(), shown, strict=True)]
+        history.emit_all(tx, f"withdrawal.{state}", told)
 
 
 def hold_key(withdrawal_id: int, generation: int) -> str:
@@ -188,24 +209,25 @@ def hold_key(withdrawal_id: int, generation: int) -> str:
     return f"withdrawal:{withdrawal_id}#{generation}"
 
 
-def _announce(tx: Tx, withdrawal_id: int, project_id: int, state: str) -> None:
+def _announce(tx: Tx, withdrawal_id: int, project_id: int, state: str) -> dict[str, Any]:
     data = views.withdrawal(tx, withdrawal_id)
     history.emit(tx, project_id, f"withdrawal.{state}", data["id"], data)
+    return data
 
 
 def _checked(tx: Tx, caller: Caller, order: Order) -> tuple[Asset, AssetPolicy]:
     owner = account.c
-    known = select(owner.id).where(
-        owner.id == order.account_id, owner.project_id == caller.project_id, owner.kind != "house"
-    )
-    if tx.value(known) is None:
+    query = select(owner.frozen_reason).where(owner.id == order.account_id, owner.project_id == caller.project_id)
+    found = tx.first(query.where(owner.kind != "house"))
+    if found is None:
         raise NotFound("no such account")
     asset = asset_of(tx, order.asset)
     if asset is None:
         raise InvalidInput("/asset", f"{order.asset} is not an asset of this installation", "asset_unknown")
     if order.fee_from not in ("balance", "amount"):
         raise InvalidInput("/fee_from", "must be balance or amount")
-    accounts.check_not_frozen(tx, order.account_id)
+    if found.frozen_reason is not None:
+        raise AccountFrozen(f"the account is frozen: {found.frozen_reason}")
     pauses.check(tx, asset.code, "withdrawals")
     return asset, policy.of(tx, asset.code)
 
@@ -228,8 +250,7 @@ def _insert(tx: Tx, caller: Caller, order: Order, values: dict[str, Any]) -> int
     }
     moments = {"not_before": tx.now, "created_at": tx.now, "updated_at": tx.now}
     try:
-        with tx.savepoint():
-            return tx.insert(insert(withdrawal).values(values | rest | moments))
+        return tx.insert(insert(withdrawal).values(values | rest | moments))
     except IntegrityError:
         _check_reference(tx, caller, order)  # another request was first with it
         raise
@@ -292,10 +313,10 @@ def _fee_of_total(tx: Tx, total: int, asset: Asset, rules: AssetPolicy) -> int:
 
 def _check_daily(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, priced: Preview) -> None:
     w = withdrawal.c
-    recent = select(w.units).where(
+    recent = select(total(w.units)).where(
         w.account_id == order.account_id, w.asset == asset.code, w.created_at > tx.now - DAY_US
     )
-    used = sum(row.units for row in tx.all(recent.where(w.state.in_(_COUNTED))))
+    used = int(tx.value(recent.where(w.state.in_(_COUNTED))) or 0)
     if used + priced.units > rules.withdrawal_daily_units:
         left = format_units(max(0, rules.withdrawal_daily_units - used), asset.decimals)
         raise LimitExceeded(f"the account may withdraw {left} {asset.code} more within 24 hours")

@@ -26,10 +26,14 @@ def house(kind: str) -> Owner:
 def find(tx: Tx, owners: Iterable[Owner], asset: str) -> dict[Owner, int]:
     """Ledger account ids of these owners in one asset; missing ones are created (with a zero balance row)."""
     wanted = set(owners)
-    found = _existing(tx, wanted, asset)
-    for owner in sorted(wanted - found.keys()):
-        found[owner] = _create(tx, owner, asset)
-    return found
+    known: dict[Owner, int] = tx.memo.setdefault((find, asset), {})
+    if wanted - known.keys():
+        known |= _existing(tx, wanted - known.keys(), asset)
+    for owner in sorted(wanted - known.keys()):
+        made = _create(tx, owner, asset)
+        known = tx.memo.setdefault((find, asset), known)  # a lost race for the row has emptied the memo
+        known[owner] = made
+    return {owner: known[owner] for owner in wanted}
 
 
 def _existing(tx: Tx, wanted: set[Owner], asset: str) -> dict[Owner, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -29,6 +30,14 @@ def note(
     tx.execute(insert(transition).values(values | {"reason": reason, "actor": actor, "at": tx.now}))
 
 
+def note_all(
+    tx: Tx, kind: str, moved: Sequence[tuple[int, str]], to_state: str, reason: str | None, actor: str | None
+) -> None:
+    """As `note`, for many rows given as (row id, state before)."""
+    rest = {"kind": kind, "to_state": to_state, "reason": reason, "actor": actor, "at": tx.now}
+    tx.execute(insert(transition), [rest | {"row_id": row_id, "from_state": before} for row_id, before in moved])
+
+
 def of(tx: Tx, kind: str, row_id: int) -> list[dict[str, Any]]:
     """The transitions of one row, oldest first."""
     t = transition.c
@@ -38,9 +47,17 @@ def of(tx: Tx, kind: str, row_id: int) -> list[dict[str, Any]]:
 
 def emit(tx: Tx, project_id: int | None, type_: str, resource_id: str, data: dict[str, Any]) -> None:
     """Store an event, unnumbered, with the money it tells of. `type_` is `<resource>.<state>`."""
-    values = {"public_id": new_id("evt"), "project_id": project_id or HOUSE_PROJECT, "type": type_}
-    values |= {"resource_kind": type_.partition(".")[0], "resource_id": resource_id, "data": data, "created_at": tx.now}
-    tx.execute(insert(event).values(values))
+    emit_all(tx, type_, [(project_id, resource_id, data)])
+
+
+def emit_all(tx: Tx, type_: str, told: Sequence[tuple[int | None, str, dict[str, Any]]]) -> None:
+    """As `emit`, for many resources given as (project id, resource id, data)."""
+    rest = {"type": type_, "resource_kind": type_.partition(".")[0], "created_at": tx.now}
+    rows = [
+        rest | {"public_id": new_id("evt"), "project_id": project or HOUSE_PROJECT, "resource_id": about, "data": data}
+        for project, about, data in told
+    ]
+    tx.execute(insert(event), rows)
 
 
 def number_events(tx: Tx) -> int:

@@ -5,7 +5,7 @@ A hold's end is a row whose primary key is the hold, so the database itself refu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
@@ -44,7 +44,7 @@ def void(tx: Tx, key: str, ref: tuple[str, int]) -> None:
     leg = Leg((row.account_id, "held"), (row.account_id, "available"), row.units)
     transfer_id = post(tx, f"void:{key}", "void", row.asset, [leg], ref)
     if transfer_id is not None:
-        _end(tx, row.id, key, "voided", transfer_id)
+        _end(tx, {row.id: key}, "voided", transfer_id)
 
 
 def settle(tx: Tx, key: str, transfer_id: int, legs: Sequence[Leg]) -> None:
@@ -52,11 +52,22 @@ def settle(tx: Tx, key: str, transfer_id: int, legs: Sequence[Leg]) -> None:
 
     Raises `LedgerBroken` when the legs take another sum from the owner's held account, or the hold has ended.
     """
-    row = _get(tx, key)
-    taken = sum(leg.units for leg in legs if leg.debit == (row.account_id, "held"))
-    if taken != row.units:
-        raise LedgerBroken(f"{key}: holds {row.units} units, the settlement takes {taken}")
-    _end(tx, row.id, key, "settled", transfer_id)
+    settle_all(tx, {key: legs}, transfer_id)
+
+
+def settle_all(tx: Tx, legs: Mapping[str, Sequence[Leg]], transfer_id: int) -> None:
+    """As `settle`, for many holds that one transfer has spent: hold key -> its own legs of that transfer."""
+    if not legs:
+        return
+    rows = {row.hold_key: row for row in tx.all(select(hold).where(hold.c.hold_key.in_(sorted(legs))))}
+    for key, own in legs.items():
+        row = rows.get(key)
+        if row is None:
+            raise LedgerBroken(f"{key}: no such hold")
+        taken = sum(leg.units for leg in own if leg.debit == (row.account_id, "held"))
+        if taken != row.units:
+            raise LedgerBroken(f"{key}: holds {row.units} units, the settlement takes {taken}")
+    _end(tx, {row.id: key for key, row in rows.items()}, "settled", transfer_id)
 
 
 def ended(tx: Tx, key: str) -> str | None:
@@ -80,10 +91,11 @@ def _get(tx: Tx, key: str):  # type: ignore[no-untyped-def]  # a Row
     return row
 
 
-def _end(tx: Tx, hold_id: int, key: str, outcome: str, transfer_id: int) -> None:
-    values = {"hold_id": hold_id, "outcome": outcome, "transfer_id": transfer_id, "created_at": tx.now}
+def _end(tx: Tx, keys: Mapping[int, str], outcome: str, transfer_id: int) -> None:
+    """End these holds (id -> key); the primary key of `hold_end` refuses one that has ended before."""
+    rest = {"outcome": outcome, "transfer_id": transfer_id, "created_at": tx.now}
     try:
         with tx.savepoint():
-            tx.execute(insert(hold_end).values(values))
+            tx.execute(insert(hold_end), [rest | {"hold_id": hold_id} for hold_id in keys])
     except IntegrityError:
-        raise LedgerBroken(f"{key}: the hold has ended before") from None
+        raise LedgerBroken(f"{', '.join(keys.values())[:400]}: a hold has ended before") from None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from ledger import accounts
 from ledger.accounts import Owner
@@ -43,13 +44,16 @@ def post(tx: Tx, key: str, kind: str, asset: str, legs: Sequence[Leg], ref: tupl
         raise LedgerBroken(f"{key}: a transfer needs postings above zero")
     ids = accounts.find(tx, {owner for leg in legs for owner in (leg.debit, leg.credit)}, asset)
     units = accounts.lock_balances(tx, ids.values())
-    standing = tx.value(select(transfer.c.id).where(transfer.c.transfer_key == key))
-    if standing is not None:
+    values = {"transfer_key": key, "kind": kind, "ref_kind": ref[0], "ref_id": ref[1], "created_at": tx.now}
+    try:
+        transfer_id = tx.insert(insert(transfer).values(values))  # the unique key decides, not a look beforehand
+    except IntegrityError:
+        standing = tx.value(select(transfer.c.id).where(transfer.c.transfer_key == key))
+        if standing is None:
+            raise
         _check_same(tx, standing, key, legs, ids)
         return None
     _write_balances(tx, ids, units, legs)
-    values = {"transfer_key": key, "kind": kind, "ref_kind": ref[0], "ref_id": ref[1], "created_at": tx.now}
-    transfer_id = tx.insert(insert(transfer).values(values))
     rows = [
         {
             "transfer_id": transfer_id,

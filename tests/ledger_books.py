@@ -61,7 +61,9 @@ class Books:
         return withdrawal.Order(account_id, "BTC", units, **wish)  # type: ignore[arg-type]
 
     def withdraw(self, order: withdrawal.Order) -> int:
-        return self.database.run(lambda tx: withdrawal.request(tx, self.caller, order, self.services), "test_request")
+        return self.database.run(
+            lambda tx: withdrawal.request(tx, self.caller, order, self.services), "test_request"
+        ).id
 
     def set_policy(self, **rules: object) -> None:
         for name, value in rules.items():

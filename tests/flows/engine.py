@@ -80,7 +80,9 @@ class Engine:
             more.pop("reference", None) or secrets.token_hex(8),
             **more,
         )
-        return self.database.run(lambda tx: withdrawal.request(tx, self.caller, order, self.services), "test_request")
+        return self.database.run(
+            lambda tx: withdrawal.request(tx, self.caller, order, self.services), "test_request"
+        ).id
 
     def person(self, holder: str) -> Caller:
         return Caller(self.caller.project_id, None, holder, holder)
