@@ -30,6 +30,24 @@ def test_withdrawals_complete_without_any_redis(install: Install) -> None:
     assert '"clean": true' in log_of(worker)
 
 
+def test_a_stop_in_the_middle_of_work_loses_and_repeats_nothing(install: Install) -> None:
+    here = install()
+    customer = here.engine.funded(5_000_000)
+    payees = [here.chain.outside_address() for _ in range(4)]
+    worker = here.started("worker", "bitcoin")
+    paid = []
+    for number, payee in enumerate(payees, start=1):
+        wait_for(lambda n=number: log_of(worker).count("worker started") == n, "the worker to start")
+        paid.append(here.engine.withdraw(customer, 100_000, payee))
+        worker.stop(grace_seconds=15)
+        assert worker.exit_code == 0, worker.log_tail()
+        worker.start()
+    wait_for(lambda: here.completed(*paid), "every withdrawal")
+    assert [here.chain.received(payee) for payee in payees] == [100_000] * 4
+    worker.stop()
+    here.engine.check_invariants()
+
+
 @pytest.mark.parametrize("dialect", ["sqlite", "mariadb"])
 def test_two_workers_and_two_schedulers_pay_once(install: Install, redis_server: RedisServer, dialect: str) -> None:
     here = install(redis_server.url, dialect=dialect)
