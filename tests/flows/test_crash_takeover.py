@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs import bootstrap
+from jobs import bootstrap, runtime
 from jobs.runtime import CRASHES_MAX
 from jobs.sweeper import Sweeper
 from ledger.schema import alarm, deposit, lease, payment, task, transfer, transition
@@ -201,6 +201,51 @@ def test_one_row_woken_in_many_places_at_once_is_advanced_by_one(engine: Engine)
     assert engine.chain.received(payee) == 400_000
     assert engine.rows(alarm) == []
     engine.check_invariants()
+
+
+def test_a_row_in_another_workers_hands_is_left_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B5, H6: while one worker sends, a wake-up of the same row does nothing anywhere else."""
+    account = engine.funded(1_000_000)
+    row_id = engine.withdraw(account, 400_000)
+    wallet, other = engine.services.wallet("bitcoin"), bootstrap.runtime(engine.services)
+    broadcast = wallet.broadcast
+    sent: list[str] = []
+
+    def slow(tx: Any) -> None:
+        sent.append(tx.txid)
+        if len(sent) == 1:
+            assert other.advance("payment", engine.payment_of(row_id).id, woken=True) == 0
+        broadcast(tx)
+
+    monkeypatch.setattr(wallet, "broadcast", slow)
+    engine.tick()
+    assert len(sent) == 1
+    assert engine.state(row_id) == "broadcast"
+
+
+def test_a_wallet_has_one_signer_at_a_time(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC decision 12: while a payment is signed, no other payment of the wallet is reserved or signed."""
+    first, second = engine.funded(500_000), engine.funded(600_000)
+    payee = engine.chain.outside_address()
+    one, two = engine.withdraw(first, 400_000, payee), engine.withdraw(second, 300_000, payee)  # two payments
+    wallet, other = engine.services.wallet("bitcoin"), bootstrap.runtime(engine.services)
+    sign = wallet.sign
+    signed: list[int] = []
+    monkeypatch.setattr(runtime, "BUSY_TRIES", 2)
+
+    def slow(proposal: Any, outputs: Any) -> Any:
+        signed.append(outputs[0].units)
+        if len(signed) == 1:
+            rest = two if outputs[0].units == 400_000 else one
+            assert other.advance("payment", engine.payment_of(rest).id, woken=True) == 0
+            assert engine.payment_of(rest).state == "building"
+        return sign(proposal, outputs)
+
+    monkeypatch.setattr(wallet, "sign", slow)
+    engine.tick()
+    assert sorted(signed) == [300_000, 400_000]
+    assert {engine.state(one), engine.state(two)} == {"broadcast"}
+    assert engine.chain.received(payee) == 700_000
 
 
 def test_an_output_on_chain_has_one_row_whoever_writes_it(engine: Engine) -> None:
