@@ -16,6 +16,7 @@ from ledger import audit
 from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
 from ledger.db import Tx
 from ledger.errors import InvalidInput
+from ledger.money import parse_amount
 from ledger.schema import address as table
 
 
@@ -81,6 +82,24 @@ def address_(asset: str, label: str | None, wait_seconds: int, actor: str) -> No
             raise click.ClickException(f"{public_id} is not watched by the node yet; ask `coffer explain {public_id}`")
         time.sleep(0.25)
     click.echo(text)
+
+
+@treasury.command()
+@click.argument("asset")
+@click.argument("loss")
+@click.option("--reason", required=True, help="What happened, for the audit log.")
+@acting
+def loss(asset: str, loss: str, reason: str, actor: str) -> None:
+    """Book LOSS, an amount of ASSET that left the hot wallet by no payment of ours, as the house's loss."""
+
+    def unit(tx: Tx) -> None:
+        coin = asset_of(tx, asset)
+        if coin is None:
+            raise InvalidInput("/asset", f"{asset} is not an asset of this installation")
+        resolve_accounts.book_loss(tx, asset, parse_amount(loss, coin), reason, actor)
+
+    open_services().database.run(unit, "cli.loss")
+    click.echo(f"{loss} {asset} are booked as the house's loss; `coffer reconcile {asset}` shows what is left")
 
 
 def _issue(tx: Tx, services: Services, code: str, label: str | None, actor: str) -> str:

@@ -7,7 +7,7 @@ from jobs.resolve import by_id
 from ledger import accounts, audit, balances, postings
 from ledger.accounts import house
 from ledger.db import Tx
-from ledger.errors import StateConflict
+from ledger.errors import InvalidInput, StateConflict
 from ledger.postings import Leg
 from ledger.schema import account
 
@@ -49,6 +49,19 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
         _wake_batches(tx)
     audit.record(tx, actor, "account.write_off", public_id, {"asset": asset, "units": str(units)})
     return units
+
+
+def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str) -> None:
+    """Book coins that left the hot wallet by no payment of ours (a key used elsewhere, theft) as the house's loss.
+
+    No customer's balance moves. Raises `InvalidInput` for more than the books have in the treasury.
+    """
+    held = -balances.of_house(tx, asset)["treasury_hot"]
+    if units > held:
+        raise InvalidInput("/amount", "is more than the books have in the treasury")
+    leg = Leg(house("reorg_loss"), house("treasury_hot"), units)
+    postings.post(tx, f"loss:{asset}:{tx.now}", "treasury_loss", asset, [leg], ("account", accounts.HOUSE_ACCOUNT))
+    audit.record(tx, actor, "treasury.loss", asset, {"units": str(units), "reason": reason})
 
 
 def _receivables(tx: Tx, account_id: int) -> dict[str, int]:

@@ -20,11 +20,11 @@ from jobs.services import Services, chain_row
 from jobs.tasks import Ran, wake
 from ledger import history, policy
 from ledger.db import Tx
-from ledger.errors import LedgerBroken, NodeUnavailable
+from ledger.errors import LedgerBroken, NodeUnavailable, WrongNetwork
 from ledger.ids import new_id
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import address, asset, chain, deposit
-from wallets.protocol import DepositPage, DepositStatus, FeeMarket, NodeHealth, SeenDeposit, Tip
+from wallets.protocol import ChainWallet, DepositPage, DepositStatus, FeeMarket, NodeHealth, SeenDeposit, Tip
 
 #: New deposits written in one run; when a block brings more, the cursor stays and the next run goes on.
 NEW_MAX = 200
@@ -44,7 +44,7 @@ def scan(row: Row[Any], services: Services, sagas: Mapping[str, Saga]) -> Ran:
     """Task step for `scan:<chain>`."""
     name = row.name.partition(":")[2]
     wallet = services.wallet(name)
-    health = wallet.health()
+    health = _health(wallet)
     if not health.ok:
         return Ran(effect=lambda tx, _: _unhealthy(tx, name, health), reason=health.reason, detail=health.detail[:512])
     known, open_rows = services.database.read(lambda tx: (chain_row(tx, name), _open_deposits(tx, name)))
@@ -78,6 +78,14 @@ def _fresh(page: DepositPage, known: Collection[str]) -> list[SeenDeposit]:
     of either, so that they must not count towards what one run takes."""
     real = [seen for seen in page.deposits if seen.status is not DepositStatus.GONE and seen.units > 0]
     return [seen for seen in real if seen.key not in known]
+
+
+def _health(wallet: ChainWallet) -> NodeHealth:
+    """A node that was exchanged for one of another chain stops everything that asks for a healthy one."""
+    try:
+        return wallet.health()
+    except WrongNetwork as error:
+        return NodeHealth(False, "wrong_network", error.detail)
 
 
 def _unhealthy(tx: Tx, name: str, health: NodeHealth) -> None:

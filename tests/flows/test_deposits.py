@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import select
 
 from jobs import addresses, scan
 from ledger import pauses
 from ledger.accounts import HOUSE_ACCOUNT
+from ledger.errors import WrongNetwork
 from ledger.money import BTC
 from ledger.schema import address as address_table
 from ledger.schema import chain as chain_table
 from ledger.schema import deposit
+from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
 from wallets.protocol import Output
 
@@ -282,3 +285,23 @@ def test_a_node_that_lost_its_last_blocks_takes_nothing_back(engine: Engine) -> 
     assert engine.available(account) == 500_000
     row = engine.database.read(lambda tx: tx.one(select(chain_table)))
     assert row.health_reason == "syncing"
+
+
+def test_a_node_exchanged_for_one_of_another_chain_stops_its_chain(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = engine.services.wallet("bitcoin")
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+
+    def other() -> None:
+        raise WrongNetwork("the node is on 'test', the settings say 'regtest'")
+
+    monkeypatch.setattr(wallet, "health", other)
+    scan_task = next(r for r in engine.rows(engine.runtime.sagas["task"].table) if r.name == "scan:bitcoin")
+    engine.runtime.advance("task", scan_task.id, woken=True)
+    engine.tick()
+    assert engine.database.read(lambda tx: tx.one(select(chain_table))).health_reason == "wrong_network"
+    assert engine.row(withdrawals, row_id).state == "queued"
+    monkeypatch.undo()
+    engine.tick(2)
+    assert engine.row(withdrawals, row_id).state == "broadcast"

@@ -387,3 +387,20 @@ def public_id(here: Installation, account_id: int) -> str:
 
 def acts(here: Installation) -> list[tuple[Any, ...]]:
     return [(row.actor, row.action, row.target) for row in here.engine.rows(audit)]
+
+
+# The house's own money
+
+
+@on_both
+def test_a_loss_is_booked_to_the_house_and_moves_no_customers_balance(here: Installation) -> None:
+    customer = here.engine.funded(900_000)
+    here.said("treasury", "loss", "BTC", "0.00300000", "--reason", "the key was used elsewhere", "--as", "ada")
+    assert here.engine.house("reorg_loss") == -300_000
+    assert here.engine.house("treasury_hot") == -600_000
+    assert here.engine.available(customer) == 900_000
+    assert "treasury" in here.refused("treasury", "loss", "BTC", "1", "--reason", "a typing error")
+    acts = here.database.read(
+        lambda tx: tx.all(select(audit.c.actor, audit.c.details).where(audit.c.action == "treasury.loss"))
+    )
+    assert [(act.actor, act.details["units"]) for act in acts] == [("operator:ada", "300000")]
