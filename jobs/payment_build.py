@@ -16,7 +16,7 @@ from jobs.services import Services, require_healthy
 from jobs.signer import SignerRefused, SignRequest
 from ledger import pauses, policy
 from ledger.db import Tx
-from ledger.errors import InsufficientHotFunds, InvalidInput, ResourceTaken
+from ledger.errors import InsufficientHotFunds, InvalidAddress, InvalidInput, ResourceTaken
 from ledger.schema import account, approval, candidate, deposit, payment, payment_item, resource, withdrawal
 from wallets.protocol import Output, Proposal, SignedTransaction
 
@@ -120,6 +120,8 @@ def _propose(row: Row[Any], services: Services, what: Contents, excluded: set[st
     wallet = services.wallet(row.chain)
     for _ in range(PROPOSALS_MAX):
         proposal = wallet.propose(what.outputs, row.rate, row.rate_max, excluded=excluded)
+        if proposal.own_payees:  # change, which anyone can see: paid, it would be coins that no book explains
+            raise InvalidAddress("/address", "is an address of this installation's own wallet")
         strangers = services.database.read(lambda tx, keys=proposal.resources: _strangers(tx, row.chain, keys))  # type: ignore[misc]
         if not strangers:
             return proposal

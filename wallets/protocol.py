@@ -59,6 +59,7 @@ class Proposal:
     fee_units: int
     payload: str
     fee_max_units: int  #: the most that repricing on these resources may ever cost, within the ceiling given
+    own_payees: tuple[str, ...] = ()  #: payees that are addresses of this wallet itself, its change included
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ class Rig(ABC):
         """The node's pool forgets a transaction."""
 
     @abstractmethod
+    def paid_by(self, tx: SignedTransaction) -> list[str]:
+        """The addresses that a transaction of ours pays, change included."""
+
+    @abstractmethod
     def received(self, address: str) -> int:
         """What pool and chain pay to an address, whoever owns it."""
 
@@ -155,6 +159,9 @@ class FakeRig(Rig):
 
     def evict(self, txid: str) -> None:
         self.node.evict(txid)
+
+    def paid_by(self, tx: SignedTransaction) -> list[str]:
+        return [output.address for output in self.node.transaction(tx.txid).outputs]
 
     def received(self, address: str) -> int:
         return self.node.received(address)
@@ -263,6 +270,9 @@ class BitcoinRig(Rig):
             assert txid not in self.node.admin("getrawmempool")
         finally:
             self.node.admin("setmocktime", 0)
+
+    def paid_by(self, tx: SignedTransaction) -> list[str]:
+        return [out["scriptPubKey"]["address"] for out in self.rpc("decoderawtransaction", tx.raw)["vout"]]
 
     def received(self, address: str) -> int:
         confirmed = self.node.admin("scantxoutset", "start", [f"addr({address})"])["total_amount"]

@@ -255,6 +255,17 @@ def test_bad_payees_are_refused(chain: Rig) -> None:
         chain.make(output, output)
 
 
+def test_payees_that_are_its_own_are_named(chain: Rig) -> None:
+    """Its change above all: anybody can read it on chain, and no book of ours knows it."""
+    chain.fund(0, COIN)
+    outside = payee(chain)
+    sent = chain.send(outside)
+    assert chain.wallet.propose([outside], 2_000, 50_000).own_payees == ()
+    change = next(a for a in chain.paid_by(sent) if a != outside.address)
+    outputs = [Output(change, 10_000), outside, Output(chain.address(5), 10_000)]
+    assert chain.wallet.propose(outputs, 2_000, 50_000).own_payees == (change, chain.address(5))
+
+
 def test_signing_twice_gives_equal_bytes(chain: Rig) -> None:
     chain.fund(0, COIN)
     outputs = [payee(chain), payee(chain)]

@@ -36,11 +36,13 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class DecodedPsbt:
-    """`unconfined` are the inputs whose spending could change the txid: anything but native segwit."""
+    """`unconfined` are the inputs whose spending could change the txid: anything but native segwit. `own` are the
+    addresses among the outputs that the wallet, which filled the PSBT in, has keys for."""
 
     tx: Decoded
     fee_units: int
     unconfined: frozenset[str]
+    own: frozenset[str]
 
     def change(self, payees: Sequence[Output]) -> Output | None:
         """The one output that is no payee's; None when there is none. Raises if the rest differs from `payees`."""
@@ -61,9 +63,9 @@ def decode_psbt(client: BitcoinClient, payload: str) -> DecodedPsbt:
     except RpcRefused as refusal:
         raise NodeProtocolError(f"the stored proposal is no PSBT: {refusal.message}") from None
     tx = _decoded(reply.record("tx"), "decodepsbt.tx")
-    inputs = reply.records("inputs")
-    if len(inputs) != len(tx.resources):
-        raise NodeProtocolError("decodepsbt: not one entry for each input")
+    inputs, outputs = reply.records("inputs"), reply.records("outputs")
+    if len(inputs) != len(tx.resources) or len(outputs) != len(tx.outputs):
+        raise NodeProtocolError("decodepsbt: not one entry for each input and output")
     total, unconfined = 0, set()
     for outpoint, entry in zip(tx.resources, inputs, strict=True):
         if "witness_utxo" not in entry:
@@ -74,7 +76,8 @@ def decode_psbt(client: BitcoinClient, payload: str) -> DecodedPsbt:
         if not coin.record("scriptPubKey").text("type").startswith("witness_"):
             unconfined.add(outpoint)
     fee = total - sum(output.units for output in tx.outputs)
-    return DecodedPsbt(tx, fee, frozenset(unconfined))
+    own = {output.address for output, entry in zip(tx.outputs, outputs, strict=True) if "bip32_derivs" in entry}
+    return DecodedPsbt(tx, fee, frozenset(unconfined), frozenset(own))
 
 
 def decode_raw(client: BitcoinClient, raw: str) -> Decoded:

@@ -48,7 +48,8 @@ class Spending:
         ceiling = -(-decoded.tx.signed_vsize * rate_max // 1000)
         bearable = decoded.fee_units + (change.units - CHANGE_MIN_UNITS if change else 0)
         fee_max = max(decoded.fee_units, min(ceiling, bearable))
-        return Proposal(decoded.tx.resources, decoded.fee_units, payload, fee_max)
+        own = tuple(output.address for output in outputs if output.address in decoded.own)
+        return Proposal(decoded.tx.resources, decoded.fee_units, payload, fee_max, own)
 
     def _fund_without(self, outputs: Sequence[Output], rate: int, excluded: frozenset[str]) -> tuple[str, DecodedPsbt]:
         """The node has no option to leave coins out: those that it proposes against the rules are locked in its

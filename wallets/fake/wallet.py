@@ -104,6 +104,7 @@ class FakeWallet:
         rate = min(rate, rate_max)
         with self._call("propose", changes=True) as (s, _):
             wallet = s.wallets[self._name]
+            own = tuple(o.address for o in outputs if o.address in self.node.owned(s, self._name))
             inputs, fee, change = self._choose(s, outputs, rate, excluded)
             paid = [[o.address, o.units] for o in outputs]
             if change:
@@ -112,7 +113,7 @@ class FakeWallet:
             size = vsize(len(inputs), len(paid))
             ceiling = min(-(-size * rate_max // 1000), fee + max(0, change - DUST_UNITS))
             payload = {"inputs": inputs, "outputs": paid, "payees": len(outputs), "fee": fee}
-            return Proposal(tuple(inputs), fee, json.dumps(payload), max(fee, ceiling))
+            return Proposal(tuple(inputs), fee, json.dumps(payload), max(fee, ceiling), own)
 
     def _choose(
         self, s: State, outputs: Sequence[Output], rate: int, excluded: Collection[str]
