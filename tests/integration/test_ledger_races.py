@@ -14,14 +14,15 @@ from sqlalchemy import select
 
 from jobs import addresses, batch, transfers, withdrawal
 from jobs.batch import Group, Plan
-from ledger import balances, holds
+from ledger import accounts, balances, holds, postings
 from ledger.db import Tx
 from ledger.errors import InsufficientFunds, LimitExceeded, ReferenceExists, Refused, StateConflict
 from ledger.money import BTC
+from ledger.postings import Leg
 from ledger.schema import balance, index_counter, ledger_account, payment_item
 from ledger.schema import withdrawal as withdrawals
 from tests.integration.test_ledger_postings import assert_house_sums
-from tests.ledger_books import Books, unique
+from tests.ledger_books import TREASURY, Books, unique
 
 
 def together(clients: int, work: Callable[[int], Any]) -> list[Any]:
@@ -236,6 +237,23 @@ def test_a_thousand_addresses_are_a_thousand_indices(shared: Books) -> None:
     assert len(set(found)) == 16 * wish_count
     after = shared.database.read(lambda tx: tx.value(select(index_counter.c.next_index)))
     assert max(found) == after - 1
+
+
+def test_a_snapshot_does_not_step_over_an_open_transaction(books: Books) -> None:
+    """Its postings have older ids than what was committed meanwhile, and are not to be seen yet."""
+    if books.database.sqlite:
+        pytest.skip("SQLite has one writer: ids are committed in order")
+    database, legs = books.database, [Leg(TREASURY, accounts.house("capital"), 7)]
+    books.post(unique(), legs)
+    open_connection = database.engine.connect()
+    with open_connection.begin():
+        tx = Tx(open_connection, database.now(), sqlite=False)
+        postings.post(tx, unique(), "test", "BTC", legs, ("test", 1))
+        books.post(unique(), legs)  # commits with a younger id
+        database.run(balances.take_snapshots, "test_snapshot")
+    open_connection.close()
+    assert_house_sums(database)
+    books.check()
 
 
 def test_snapshots_beside_commits_lose_nothing(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
