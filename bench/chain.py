@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
@@ -60,7 +61,7 @@ def _deposits(stack: BenchStack, database: Database, ids: Sequence[str], blocks:
         before, asked = _credited(database), time.perf_counter()
         [block] = stack.bitcoind.mine()
         told = notified.of(block)
-        _wait(lambda before=before, count=count: _credited(database) >= before + count)
+        _wait(partial(_has_credited, database, before + count))
         row.add((time.perf_counter() - told) * 1000, block_made_to_ZMQ_hashblock=(told - asked) * 1000)
     stack.bitcoind.mine(6)  # the larger ones need more
     _wait(lambda: _credited(database) >= blocks + 3 * OUTPUTS + len(ids))
@@ -68,6 +69,10 @@ def _deposits(stack: BenchStack, database: Database, ids: Sequence[str], blocks:
     wire.close()
     one.remark = many.remark = "the limit is the node's own notice: asked to mine until its message was here"
     return [one, many]
+
+
+def _has_credited(database: Database, count: int) -> bool:
+    return _credited(database) >= count
 
 
 def _credited(database: Database) -> int:
@@ -90,7 +95,7 @@ class BlockTimes:
     def __init__(self, url: str) -> None:
         import zmq
 
-        self._socket = zmq.Context.instance().socket(zmq.SUB)
+        self._socket: Any = zmq.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"hashblock")
         self._socket.connect(url)
         self._times: dict[str, float] = {}

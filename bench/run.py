@@ -39,7 +39,9 @@ def main(options: argparse.Namespace) -> None:
             rows += _part("ledger", lambda k=kind: _ledger(k, options.quick))  # type: ignore[misc]
         if {"chain", "api"} & set(parts):
             rows += _part("stack", lambda k=kind: _stack(k, parts, options.quick))  # type: ignore[misc]
-    print(f"\n{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n")
+    others = os.getloadavg()[2]
+    cores = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    print(f"\n{cores}; load of the last 15 minutes {others:.1f}\n")
     print(table(rows))
     print(f"\n{PEERS}")
 
@@ -59,7 +61,8 @@ def _ledger(kind: Kind, quick: bool) -> list[Row]:
 def _stack(kind: Kind, parts: list[str], quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="coffer-bench-", ignore_cleanup_errors=True) as folder:
         tell(f"{kind}: starting the stack")
-        with BenchStack(Path(folder) / "s", kind) as stack:
+        stack = BenchStack(Path(folder) / "s", kind)
+        with stack:
             rows: list[Row] = []
             if "chain" in parts:
                 rows += _part("chain", lambda: chain.measure(stack, 1 if quick else 3, 3 if quick else 11))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -99,6 +100,12 @@ def memory_mb(pid: int) -> float:
     """Resident megabytes of one process."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS:"))) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that one process has used, its ended children left out."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
