@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.endpoints import Endpoint, Resource
+from api.declaration import Endpoint
+from api.endpoints import Resource
 from api.errors import CODES, MEDIA_TYPE
 from jobs.keys import SCOPES
 

@@ -10,7 +10,7 @@ from flask import Response, g, request
 from api import auth, body, idempotency, signing, validation
 from api.answers import Answer, Stored, dump, etag
 from api.call import Call
-from api.endpoints import Endpoint
+from api.declaration import Endpoint
 from api.errors import MEDIA_TYPE, Problem, from_error, storable
 from api.idempotency import Claim
 from api.parts import parts
