@@ -16,8 +16,9 @@ from sqlalchemy.exc import IntegrityError
 from jobs import bootstrap, runtime
 from jobs.runtime import CRASHES_MAX
 from jobs.sweeper import Sweeper
-from ledger.schema import alarm, deposit, lease, payment, task, transfer, transition
+from ledger.schema import alarm, deposit, lease, payment, resource, task, transfer, transition
 from tests.flows.engine import Engine
+from wallets.fake import Lie
 from wallets.protocol import Output
 
 PAID_IN_ORDER = ["building", "reserved", "signed", "broadcast", "confirming", "settled"]
@@ -246,6 +247,35 @@ def test_a_wallet_has_one_signer_at_a_time(engine: Engine, monkeypatch: pytest.M
     assert sorted(signed) == [300_000, 400_000]
     assert {engine.state(one), engine.state(two)} == {"broadcast"}
     assert engine.chain.received(payee) == 700_000
+
+
+def test_coins_of_an_unsent_payment_are_left_alone_though_the_node_forgot_its_locks(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D11: the database remembers whose they are, and keeps them out of the next proposal."""
+    first, second = engine.funded(500_000), engine.funded(400_000)
+    one, two = engine.chain.outside_address(), engine.chain.outside_address()
+    engine.chain.lie("broadcast", Lie.LOST_UNDONE, times=2)
+    waiting = engine.withdraw(first, 100_000, one)
+    engine.tick()
+    assert engine.payment_of(waiting).state == "broadcast"
+    wallet = engine.services.wallet("bitcoin")
+    propose = wallet.propose
+
+    def forgetful(*arguments: Any, **more: Any) -> Any:
+        wallet.free(wallet.held())
+        return propose(*arguments, **more)
+
+    monkeypatch.setattr(wallet, "propose", forgetful)
+    passing = engine.withdraw(second, 100_000, two)
+    engine.tick()
+    assert (engine.chain.received(one), engine.chain.received(two)) == (0, 100_000)
+    coins = {row.payment_id: row.resource_key for row in engine.rows(resource)}
+    assert coins[engine.payment_of(waiting).id] != coins[engine.payment_of(passing).id]
+    assert {row.name for row in engine.rows(alarm)} <= {"node_unavailable"}
+    engine.tick()
+    assert (engine.chain.received(one), engine.chain.received(two)) == (100_000, 100_000)
+    engine.check_invariants()
 
 
 def test_an_output_on_chain_has_one_row_whoever_writes_it(engine: Engine) -> None:
