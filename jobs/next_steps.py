@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import debts, payment_books
+from jobs import debts
 from ledger import pauses
 from ledger.db import Tx
 from ledger.schema import account, payment, payment_item
@@ -63,8 +63,8 @@ def _payment(tx: Tx, row: Row[Any]) -> list[str]:
             f"{command.format('resolve')} --retry   pays its withdrawals anew, if the chain proves it dead",
             f"{command.format('resolve')} --refund   gives their money back, if the chain proves it dead",
         ]
-        return [again, *choices] if payment_books.intent_stands(tx, row.id) else choices
-    if row.state == "confirming" and row.height is None:
+        return [again, *choices] if row.candidates else choices
+    if row.state in ("broadcast", "confirming") and row.height is None:
         return [f"{command.format('bump')}   offers a higher fee on the same inputs"]
     if row.state in ("building", "reserved", "signed"):
         return [*_paused(tx, row.asset, "withdrawals"), f"{row.public_id}: wait; it goes on by itself"]

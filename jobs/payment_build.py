@@ -11,7 +11,7 @@ from sqlalchemy import Row, insert, or_, select
 
 from jobs import alarms, payment_books
 from jobs.batch import ALONE
-from jobs.saga import SECOND, Outcome
+from jobs.saga import SECOND, Effect, Outcome
 from jobs.services import Services, require_healthy
 from jobs.signer import SignerRefused, SignRequest
 from ledger import pauses, policy
@@ -54,6 +54,11 @@ class Bumped(Outcome):
 
 class NotBumped(Outcome):
     """The ceiling or our change does not bear a higher fee; the candidates we have stay in the race."""
+
+
+def declined(reason: str, detail: str = "", effect: Effect | None = None) -> Declined:
+    """Why it is let go stands in a column of its own: `status_reason` may come to tell of a node that is down."""
+    return Declined(values={"declined": reason}, reason=reason, detail=detail[:512] or None, effect=effect)
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,16 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
 
     what, live, unripe, paused = services.database.read(read)
     if paused is not None:
-        return Declined(reason="paused", detail=paused[:512])
+        return declined("paused", paused)
     if what.frozen:
-        return Declined(reason="account_frozen")
+        return declined("account_frozen")
     wallet.free(wallet.held() - live)  # locks whose payment never came to own them
     try:
         proposal = _propose(row, services, what, live | unripe)
     except InsufficientHotFunds as error:
-        return Declined(reason="insufficient_hot_funds", detail=error.detail[:512])
+        return declined("insufficient_hot_funds", error.detail)
     except InvalidInput as error:
-        return Declined(reason=ALONE if len(what.outputs) > 1 else "address_refused", detail=error.detail[:512])
+        return declined(ALONE if len(what.outputs) > 1 else "address_refused", error.detail)
     wallet.hold(proposal.resources)
     values = {"proposal": asdict(proposal), "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
     return Reserved(values=values, effect=partial(_claim_resources, proposal=proposal))
@@ -172,7 +177,7 @@ def sign(row: Row[Any], services: Services) -> Outcome:
 
     what, unbacked = services.database.read(read)
     if what.frozen:
-        return Declined(reason="account_frozen")
+        return declined("account_frozen")
     if unbacked is not None:
         return _refused(SignerRefused("hold_missing", "no money is held for the withdrawal", unbacked))
     proposal = proposal_of(row)
@@ -196,7 +201,7 @@ def _refused(error: SignerRefused) -> Declined | Disputed:
     reason, detail, effect = error.code, error.detail[:512], partial(_tampered, error=error)
     if error.code == "payload_changed":  # letting its withdrawals go would let them be paid again
         return Disputed(reason=reason, detail=detail, effect=effect, due_us=None)
-    return Declined(reason=reason, detail=detail, effect=effect)
+    return declined(reason, detail, effect)
 
 
 def sign_request(row: Row[Any], what: Contents) -> SignRequest:
@@ -248,7 +253,7 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
 
     paused, frozen = services.database.read(read)
     if frozen:
-        return Declined(reason="account_frozen")
+        return declined("account_frozen")
     if paused is not None:
         return Adjourned(reason="paused", detail=paused[:512], due_us=5 * SECOND)
     return Committed(effect=_commit_intent)

@@ -39,7 +39,7 @@ def release(row: Row[Any], services: Services) -> Outcome:
         return StillAlive(reason="still_alive", detail=alive, due_us=None, effect=partial(_for_review, alive))
     services.wallet(row.chain).free(services.database.read(lambda tx: _own_resources(tx, row.id)))
     services.require_signer().release(row.public_id)  # others may sign what it was to pay
-    return Released(due_us=None, reason=row.status_reason, detail=row.status_detail, effect=_release)
+    return Released(due_us=None, reason=row.declined or row.status_reason, effect=_release)
 
 
 def _alive(row: Row[Any], services: Services) -> str | None:
@@ -82,6 +82,7 @@ def _own_resources(tx: Tx, payment_id: int) -> list[str]:
 def _release(tx: Tx, row: Row[Any]) -> None:
     tx.execute(update(resource).where(resource.c.payment_id == row.id).values(live=None))
     payment_books.undo_intent(tx, row)
-    refund = row.resolution == "refund" or row.status_reason == "address_refused"
-    rest_us = REST_SECONDS.get(row.status_reason or "", 0) * SECOND
-    payment_books.let_go(tx, row, refund=refund, reason=row.status_reason, not_before=tx.now + rest_us)
+    reason = row.declined or row.status_reason
+    refund = row.resolution == "refund" or reason == "address_refused"
+    rest_us = REST_SECONDS.get(reason or "", 0) * SECOND
+    payment_books.let_go(tx, row, refund=refund, reason=reason, not_before=tx.now + rest_us)

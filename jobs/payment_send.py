@@ -86,8 +86,8 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     contested = _contested(sights)
     if contested is not None:
         return contested
-    if refusal is not None and _outbid(row, services, known[0]):
-        return BumpDue(reason="fee_bump", detail=refusal[:512])
+    if row.bump_rate is not None or (refusal is not None and _outbid(row, services, known[0])):
+        return BumpDue(reason="fee_bump", detail=(refusal or "an operator asked")[:512])
     detail = refusal or "the node took it, and does not show it"
     return NotSeen(
         reason="not_seen", detail=detail[:512], due_us=10 * SECOND, effect=partial(_alarm, "not_seen", detail)

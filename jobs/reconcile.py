@@ -80,7 +80,9 @@ def reconcile(services: Services, chain: str) -> Report:
 def _read_books(tx: Tx, chain: str) -> _Books:
     code = str(tx.value(select(asset.c.code).where(asset.c.chain == chain, asset.c.contract.is_(None))))
     d, p = deposit.c, payment.c
-    live = select(payment).where(p.chain == chain, p.state.in_(("broadcast", "confirming", "bumping", "review")))
+    live = select(payment).where(
+        p.chain == chain, p.state.in_(("broadcast", "confirming", "bumping", "review", "releasing"))
+    )
     return _Books(
         code,
         balances.of_house(tx, code),

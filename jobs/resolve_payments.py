@@ -31,7 +31,7 @@ def bump_payment(tx: Tx, public_id: str, rate: int | None, actor: str) -> int:
     """Ask for a candidate at a higher fee; the rate (sat per 1000 vB) it will offer. None: a quarter more, or the
     market's if that is higher."""
     row = by_id(tx, payment, public_id)
-    if row.state != "confirming":
+    if row.state not in ("broadcast", "confirming"):
         raise StateConflict(f"it is {row.state}; only a payment that waits for a block can be bumped", status=row.state)
     if row.height is not None:
         raise StateConflict("it is in a block already", status=row.state)
@@ -52,9 +52,7 @@ def recheck_payment(tx: Tx, public_id: str, actor: str) -> str:
     if row.state in ("dead", "final"):
         raise StateConflict(f"it is {row.state}; there is nothing left to look at", status=row.state)
     if row.state == "review":
-        if not payment_books.intent_stands(tx, row.id):
-            raise StateConflict("it was never sent: resolve it with --retry or --refund", status=row.state)
-        back = "broadcast" if row.settled_candidate is None else "settled"
+        back = _back_from_review(tx, row)
         values |= {"state": back, "status_reason": "rechecked", "status_detail": None, "crashes": 0}
         history.note(tx, "payment", row.id, row.state, back, "rechecked", actor)
         if back == "broadcast":
@@ -63,6 +61,17 @@ def recheck_payment(tx: Tx, public_id: str, actor: str) -> str:
     audit.record(tx, actor, "payment.recheck", public_id, {"state": row.state})
     tx.wake("payment", row.id)
     return str(values.get("state", row.state))
+
+
+def _back_from_review(tx: Tx, row: Row[Any]) -> str:
+    """The state that a payment in review goes on from: each way forward sends the stored bytes and no others."""
+    if row.settled_candidate is not None:
+        return "settled"
+    if payment_books.intent_stands(tx, row.id):
+        return "broadcast"
+    if row.candidates:
+        return "signed"  # the intent is booked first, then the same bytes are sent
+    raise StateConflict("it was never signed: resolve it with --retry or --refund", status=row.state)
 
 
 def needs_proof(tx: Tx, public_id: str) -> tuple[Row[Any], Sequence[Row[Any]]]:

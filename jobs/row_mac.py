@@ -21,6 +21,7 @@ _FIELDS = (
     "address",
     "reference",
     "approvals_needed",
+    "created_by",
 )
 
 

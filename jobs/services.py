@@ -17,6 +17,9 @@ from ledger.schema import asset as asset_table
 from ledger.schema import chain as chain_table
 from wallets.protocol import AddressBook, ChainWallet
 
+#: A chain that was read longer ago than this is not known well enough to credit or to send by.
+UNREAD_US = 120 * 1_000_000
+
 
 @dataclass
 class Services:
@@ -59,6 +62,8 @@ def require_healthy(tx: Tx, chain: str) -> Row[Any]:
     row = chain_row(tx, chain)
     if row.health_reason is not None:
         raise NodeNotReady(f"{row.health_reason}: {row.health_detail or ''}".rstrip(": "))
+    if row.scanned_at is None or row.scanned_at < tx.now - UNREAD_US:
+        raise NodeNotReady("unread: the chain has not been read lately, so nothing is judged by what it was")
     return row
 
 

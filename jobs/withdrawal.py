@@ -109,6 +109,7 @@ def request(tx: Tx, caller: Caller, order: Order, services: Services) -> Request
         "address": payee,
         "reference": order.reference,
         "approvals_needed": priced.approvals_needed,
+        "created_by": caller.key_id,
     }
     state = "pending_approval" if priced.approvals_needed else "queued"
     withdrawal_id = _insert(tx, caller, order, values | {"state": state, "mac": mac.withdrawal(values)})
@@ -244,7 +245,6 @@ def _insert(tx: Tx, caller: Caller, order: Order, values: dict[str, Any]) -> int
     rest = {
         "fee_from": order.fee_from,
         "metadata": order.metadata,
-        "created_by": caller.key_id,
         "holds": 1,
         "version": 1,
     }

@@ -105,6 +105,7 @@ payment = table(
     word("txid", 66, null=True),
     Column("height", BigInteger, nullable=True),
     Column("bump_rate", BigInteger, nullable=True),  # an operator's order to bump
+    word("declined", 64, null=True),  # why it is let go without having been sent
     word("resolution", 8, null=True),  # an operator's choice for a dead payment: retry or refund
     moment("sent_at", null=True),
     *saga_columns(),

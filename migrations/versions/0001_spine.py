@@ -147,6 +147,7 @@ def upgrade() -> None:
         sa.Column("txid", sa.String(length=66), nullable=True),
         sa.Column("height", sa.BigInteger(), nullable=True),
         sa.Column("bump_rate", sa.BigInteger(), nullable=True),
+        sa.Column("declined", sa.String(length=64), nullable=True),
         sa.Column("resolution", sa.String(length=8), nullable=True),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=24), nullable=False),
@@ -744,6 +745,7 @@ def upgrade() -> None:
             "reference",
             "mac",
             "approvals_needed",
+            "created_by",
         ],
     )
     guards.frozen_columns("deposit", ["chain", "asset", "output_key", "txid", "address", "units"])

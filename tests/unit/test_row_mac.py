@@ -15,6 +15,7 @@ MAC = RowMac(b"k" * 32)
 ROW: dict[str, Any] = {
     "public_id": "wd_1", "project_id": 2, "account_id": 3, "asset": "BTC", "chain": "bitcoin", "units": 100_000,
     "fee_units": 2_000, "address": "bcrt1q", "reference": "order-1", "approvals_needed": 0,
+    "created_by": 4,
 }  # fmt: skip
 
 
