@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Row, event, exc, text
@@ -21,6 +20,7 @@ from sqlalchemy.engine import Engine, make_url
 
 from ledger.crashpoint import crashpoint
 from ledger.errors import CommitUnknown, DatabaseUnavailable, UnsafeDatabase
+from ledger.turns import Turns
 from ledger.types import SqliteTotal
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Database:
         self.engine = create_engine(url, pool_size=pool_size)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self.on_commit: Callable[[Sequence[Wake]], None] | None = None
-        self._turn = threading.Lock()
+        self._turns = Turns(f"{self.engine.url.database}-turn", LOCK_WAIT_SECONDS) if self.sqlite else None
 
     def run(self, unit: Callable[[Tx], T], name: str) -> T:
         """Run `unit` in one transaction and commit it; its wake-ups go out after the commit.
@@ -129,7 +129,7 @@ class Database:
             raise DatabaseUnavailable(type(error).__name__) from error
 
     def _once(self, unit: Callable[[Tx], T], name: str) -> T:
-        with self._my_turn():
+        with self._turns.mine() if self._turns is not None else nullcontext():
             result, wakes = self._in_transaction(unit, name)
         crashpoint(f"{name}.after_commit")
         if wakes and self.on_commit is not None:
@@ -138,17 +138,6 @@ class Database:
             except Exception:  # the unit stands: whatever is wrong with its wake-ups, they are only hints
                 log.exception("wake-ups failed after %s", name)
         return result
-
-    @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        """SQLite has one writer and waits for it by polling, which starves some threads for seconds: here they queue.
-        Other processes still meet at SQLite's own lock, as does a thread that has waited too long here."""
-        taken = self.sqlite and self._turn.acquire(timeout=LOCK_WAIT_SECONDS)
-        try:
-            yield
-        finally:
-            if taken:
-                self._turn.release()
 
     def _in_transaction(self, unit: Callable[[Tx], T], name: str) -> tuple[T, list[Wake]]:
         try:
@@ -181,10 +170,13 @@ class Database:
     def after_fork(self) -> None:
         """Forget, without closing, the connections that belong to the parent process."""
         self.engine.dispose(close=False)
-        self._turn = threading.Lock()  # a thread of the parent may have held the old one
+        if self._turns is not None:
+            self._turns.after_fork()
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
 
 _MARIADB_NOW = text("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
