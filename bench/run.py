@@ -48,7 +48,9 @@ def main(options: argparse.Namespace) -> None:
 
 def _part(name: str, measure: Callable[[], list[Row]]) -> list[Row]:
     try:
-        return measure()
+        rows = measure()
+        tell(f"so far\n\n{table(rows)}\n")  # a run that is broken off has shown what it knows
+        return rows
     except Exception as error:  # noqa: BLE001  # the other figures are still worth having
         traceback.print_exc()
         return [Row(name, "", remark=" ".join(f"failed: {type(error).__name__}: {error}".split())[:120])]
