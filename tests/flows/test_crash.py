@@ -15,6 +15,9 @@ from devstack.mariadb import MariaDB
 from tests.faults.ground import Ground, fast_folder
 from tests.faults.harness import die_at, record
 
+#: Hundreds of processes die and start again in each of these: a busy machine needs longer than one test usually may.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
 #: Each flow's points are dealt to so many tests, which pytest-xdist may run side by side.
 PARTS = 4
 
