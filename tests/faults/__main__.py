@@ -21,10 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--point", help="one crashpoint, as name#n")
     parser.add_argument("--deaths", type=int, default=1, choices=(1, 2), help="2: the recovery dies there as well")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="as many points, at random, as fit")
+    parser.add_argument(
+        "--every", action="store_true", help="also places that leave the same behind, on every database and chain"
+    )
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
     wanted = tasks(_CHOICES[options.db], _CHAINS[options.chain], options.only)
-    runner = Runner(options.workers, options.budget, options.deaths)
+    runner = Runner(options.workers, options.budget, options.deaths, every=options.every)
     try:
         if options.list:
             runner.list_points(wanted)

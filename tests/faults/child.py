@@ -19,6 +19,10 @@ from tests.faults.world import Place, World, found
 FAILED = 3
 
 
+#: The line of a recording between two stages, where the shop's or the outside's own state may change.
+STAGE_ENDS = "--"
+
+
 @dataclass(frozen=True)
 class Job:
     """`do`: `start` makes a snapshot's state, `live` begins a flow, `again` goes on after a death and judges the end.
@@ -101,6 +105,9 @@ def _run(job: Job, world: World, stages: Sequence[Stage]) -> None:
     for number, stage in enumerate(stages[done:], start=done + 1):
         stage(world)
         progress.write_text(str(number))
+        if job.log is not None:
+            with open(job.log, "a") as log:
+                log.write(f"{STAGE_ENDS}\n")
 
 
 def _judge(job: Job, world: World, left: Sequence[str] = ()) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.faults.child import Job
+from tests.faults.child import STAGE_ENDS, Job
 from tests.faults.flows import FLOWS
 from tests.faults.ground import Ground
 
@@ -34,8 +35,20 @@ class Run:
         return f"python -m tests.faults --db {self.db} --chain {self.chain} --only {self.flow} --point '{self.point}'"
 
 
-def record(ground: Ground, flow: str) -> list[str]:
-    """Run the flow through without a death; every crashpoint that it passed, as `name#n`, in order.
+@dataclass(frozen=True)
+class Point:
+    """A crashpoint that a flow passes, as `name#n`.
+
+    `alone`: no later one leaves the same behind. What is true after a commit or a call is still true when the next one
+    is about to begin, unless a stage ends between them.
+    """
+
+    name: str
+    alone: bool
+
+
+def record(ground: Ground, flow: str) -> list[Point]:
+    """Run the flow through without a death; every crashpoint that it passed, in order.
 
     Raises when the undisturbed flow itself breaks an invariant: then nothing else means anything.
     """
@@ -46,11 +59,18 @@ def record(ground: Ground, flow: str) -> list[str]:
     violations = _verdict(ground, status, "the undisturbed run")
     if violations:
         raise AssertionError(f"{flow} without any crash: {violations}\n{_story(ground)}")
+    return _numbered(log.read_text().split())
+
+
+def _numbered(names: Sequence[str]) -> list[Point]:
     seen: Counter[str] = Counter()
     points = []
-    for name in log.read_text().split():
+    for name, following in zip(names, [*names[1:], STAGE_ENDS], strict=True):
+        if name == STAGE_ENDS:
+            continue
         seen[name] += 1
-        points.append(f"{name}#{seen[name]}")
+        changes = name.endswith((".before", ".before_commit"))
+        points.append(Point(f"{name}#{seen[name]}", changes or following == STAGE_ENDS))
     return points
 
 

@@ -18,8 +18,11 @@ from tests.faults.harness import die_at, record
 #: Hundreds of processes die and start again in each of these: a busy machine needs longer than one test usually may.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
+#: A death takes a second where many programs share the machine.
+pytestmark = pytest.mark.timeout(900)
+
 #: Each flow's points are dealt to so many tests, which pytest-xdist may run side by side.
-PARTS = 4
+PARTS = 6
 
 Grounds = Callable[[str, str], Ground]
 
@@ -53,7 +56,7 @@ def _remove_unless_needed(root: Path) -> None:
 
 @cache
 def points(ground: Ground, flow: str) -> tuple[str, ...]:
-    return tuple(record(ground, flow))
+    return tuple(point.name for point in record(ground, flow))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
