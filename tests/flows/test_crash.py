@@ -18,9 +18,6 @@ from tests.faults.harness import die_at, record
 #: Hundreds of processes die and start again in each of these: a busy machine needs longer than one test usually may.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-#: A death takes a second where many programs share the machine.
-pytestmark = pytest.mark.timeout(900)
-
 #: Each flow's points are dealt to so many tests, which pytest-xdist may run side by side.
 PARTS = 6
 
