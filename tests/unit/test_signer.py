@@ -26,7 +26,7 @@ def row(row_id: int = 1, **changes: Any) -> SimpleNamespace:
     values: dict[str, Any] = {
         "public_id": f"wd_{row_id}", "project_id": 1, "account_id": 1, "asset": "BTC", "chain": "bitcoin",
         "units": 100_000, "fee_units": 2_000, "address": f"payee{row_id}", "reference": f"r{row_id}",
-        "approvals_needed": changes.pop("approvals_needed", 0),
+        "approvals_needed": changes.pop("approvals_needed", 0), "created_by": 7,
     }  # fmt: skip
     return SimpleNamespace(**(values | {"id": row_id, "mac": MAC.withdrawal(values)} | changes))
 
