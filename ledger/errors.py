@@ -25,6 +25,8 @@ CofferError
     ├── WrongNetwork        another chain or genesis: refuse to start
     ├── NodeProtocolError   an answer of an unexpected shape: stop, do not guess
     ├── InsufficientHotFunds the wallet cannot pay this now
+    │   └── FundsLocked     it holds enough; some blocks must pass before that may be spent
+    ├── WalletBusy          too many payments are on their way: wait for one of them
     ├── ResourceTaken       a chosen input belongs to another live payment
     └── TransactionRefused  the node examined the bytes and will not have them; look up before judging
 """
@@ -179,6 +181,22 @@ class InsufficientHotFunds(WalletError):
     code = "insufficient_hot_funds"
 
 
+class FundsLocked(InsufficientHotFunds):
+    """The hot wallet holds enough, and may spend it after `blocks` more blocks."""
+
+    code = "hot_funds_locked"
+
+    def __init__(self, detail: str = "", blocks: int = 1) -> None:
+        super().__init__(detail)
+        self.blocks = blocks
+
+
+class WalletBusy(WalletError):
+    """As many payments of this wallet are on their way as it allows; one more waits for one of them."""
+
+    code = "wallet_busy"
+
+
 class ResourceTaken(WalletError):
     """An input that the node proposed is already bound to another live payment."""
 
@@ -186,6 +204,11 @@ class ResourceTaken(WalletError):
 
 
 class TransactionRefused(WalletError):
-    """The node refused the bytes. Not a proof that no earlier copy is on its way."""
+    """The node refused the bytes. Not a proof that no earlier copy is on its way. `invalid`: as the chain stands they
+    can never confirm, though their resources are unspent (Monero ring members that a reorganisation removed)."""
 
     code = "transaction_refused"
+
+    def __init__(self, detail: str = "", *, invalid: bool = False) -> None:
+        super().__init__(detail)
+        self.invalid = invalid

@@ -28,6 +28,8 @@ class Asset:
 
 
 BTC = Asset("BTC", "bitcoin", 8, 21_000_000 * 10**8)
+XMR = Asset("XMR", "monero", 12, 10**9 * 10**12)  # no last coin, and far fewer than this for a thousand years
+ETH = Asset("ETH", "ethereum", 18, 10**9 * 10**18)
 
 
 def parse_amount(text: object, asset: Asset, pointer: str = "/amount") -> int:

@@ -20,12 +20,51 @@ class Output:
     units: int
 
 
+#: In `Spend.targets`: the hot wallet's own address, which belongs to no index.
+HOT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A contract call, or the deployment of a contract (`to` None). No coin goes with it."""
+
+    to: str | None
+    data: str  #: `0x` and hexadecimal digits
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What one payment is to do on its chain, as committed rows say it.
+
+    A wallet may refuse what its chain cannot do (a token on Bitcoin) with `ValueError`: no such payment is ever made.
+    """
+
+    outputs: tuple[Output, ...]
+    token: str | None = None  #: contract of the token that moves; None: the chain's own coin
+    #: The indices whose money moves, one for each output in order; empty: the hot wallet's own.
+    sources: tuple[int, ...] = ()
+    #: For money that stays ours: the own index (or `HOT`) behind each output, in order. `sign` checks each against
+    #: the keys, so that no database row can name another address as ours. Empty: the payees are others.
+    targets: tuple[int, ...] = ()
+    call: Call | None = None
+    batched: bool = False  #: the hot wallet sends and pays for all sources in one transaction (EIP-7702)
+
+
+def coins_only(spend: Spend) -> tuple[Output, ...]:
+    """The outputs of a spend for a chain that knows nothing but coins to others. Raises `ValueError` for any other."""
+    if spend.token is not None or spend.sources or spend.targets or spend.call is not None:
+        raise ValueError("this chain pays its own coin to others and nothing else")
+    return spend.outputs
+
+
 @dataclass(frozen=True, slots=True)
 class WalletIdentity:
     """Which chain and which keys a wallet stands for; fixed for the life of a database."""
 
     genesis_hash: str
-    account_public_key: str  #: what addresses are derived from; holds no secret
+    account_public_key: str  #: what addresses are derived from, or what stands for the keys; holds no secret
+    hot_index: int | None = None  #: the index whose address is the hot wallet itself, where there is such a one
+    used: tuple[str, ...] = ()  #: resources that these keys had used before this database knew them
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +99,12 @@ class Proposal:
     payload: str
     fee_max_units: int  #: the most that repricing on these resources may ever cost, within the ceiling given
     own_payees: tuple[str, ...] = ()  #: payees that are addresses of this wallet itself, its change included
+    #: The coins behind the resources, as `SeenDeposit.key` or `txid:…` of our own change; empty where a chain knows
+    #: balances instead of coins. Callers refuse those that their books do not know.
+    spends: tuple[str, ...] = ()
+    #: Resources that the chain shows as used before these: a database that never owned them is not the one that knows
+    #: what was sent, and nothing is signed.
+    expects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +123,24 @@ class TxState(StrEnum):
     POOL = "pool"  #: waiting for a block
     CONFIRMED = "confirmed"  #: in the best chain
     CONFLICTED = "conflicted"  #: another transaction in the best chain spends one of its resources, or of its parents'
+    FAILED = "failed"  #: in the best chain, where it took its fee and its resources and paid nobody (an EVM revert)
+    UNCLEAR = "unclear"  #: in the best chain, and did something else than it says: a person must look
 
 
 @dataclass(frozen=True, slots=True)
 class TxStatus:
     """Where a transaction of ours stands. `depth` counts blocks, 1 for the tip; for CONFLICTED it is the depth
-    of the conflict. `conflicting` are the ids of transactions known to spend its resources."""
+    of the conflict. `conflicting` are the ids of transactions known to spend its resources. `fee_units` is what it
+    really cost, where that is known only afterwards; None: what it was signed with. `contract` is what it deployed."""
 
     state: TxState
     depth: int = 0
     height: int | None = None
     block_hash: str | None = None
     conflicting: tuple[str, ...] = ()
+    fee_units: int | None = None
+    contract: str | None = None
+    final: bool = False  #: the chain itself calls its block final
 
 
 class DepositStatus(StrEnum):
@@ -100,7 +151,8 @@ class DepositStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeenDeposit:
-    """One output that pays an address of this wallet. `key` is unique on the chain (`txid:vout`)."""
+    """One payment to an address of this wallet. `key` is unique on the chain and the same in whichever block it is
+    (`txid:vout`, `txid:major:minor`, `txid:log:n`)."""
 
     key: str
     txid: str
@@ -112,25 +164,45 @@ class SeenDeposit:
     coinbase: bool = False
     spendable_depth: int = 1  #: confirmations the chain itself demands before it can be spent (coinbase: 100)
     reason: str = ""  #: for GONE: `replaced`, `conflicted`, `vanished`, `orphaned`
+    token: str | None = None  #: contract of the token that came in; None: the chain's own coin
+    locked: bool = False  #: the chain will not let it be spent yet, whatever its depth (Monero's unlock_time)
+    suspect: str = ""  #: why it must not be credited without a person (`balance_mismatch`); empty: nothing is odd
 
 
 @dataclass(frozen=True, slots=True)
 class DepositPage:
-    """What was found after a cursor; `tip` is the block the page was read at."""
+    """What was found after a cursor; `tip` is the block up to which was read."""
 
     deposits: tuple[SeenDeposit, ...]
     cursor: str
     tip: Tip
+    final_height: int | None = None  #: up to here the chain itself calls its blocks final; None: it has no such word
+    more: bool = False  #: the chain goes on: read again at once
 
 
 @dataclass(frozen=True, slots=True)
 class ChainBalance:
-    """All that the wallet's keys hold on chain, own unconfirmed change included, at `tip`."""
+    """All that the wallet's keys hold on chain, own unconfirmed change included, at `tip`.
+
+    Where each index holds its own money (`AddressBook.apart`), it is the hot wallet's and that of the indices asked
+    for, which `at_index` tells one by one.
+    """
 
     total_units: int
     spendable_units: int  #: of these, what a payment may use now
     tip: Tip
     pending_units: int = 0  #: of the total, what outsiders have sent and no block holds yet
+    locked_units: int = 0  #: of the total, ours but not to be spent for some blocks yet
+    unlocks_in_blocks: int | None = None  #: when all of that may be spent
+    at_index: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """What a token contract says of itself; None where it does not say."""
+
+    symbol: str | None
+    decimals: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +215,39 @@ class FeeMarket:
 
 
 class AddressBook(Protocol):
-    """The part of a chain that needs no node and no secret: what the API process may hold."""
+    """The part of a chain that needs no node and no secret: what the API process may hold.
+
+    `derives`: addresses come from the public key alone; otherwise the wallet makes them ahead (`ChainWallet.addresses`).
+    `apart`: each index holds its own money until it is swept to the hot wallet. `shared`: one address serves any
+    number of assets, so that an account needs only one.
+    """
+
+    derives: bool
+    apart: bool
+    shared: bool
 
     def parse(self, text: str) -> str:
         """The canonical form of an address of this network. Raises `InvalidAddress`."""
         ...
 
     def at(self, account_public_key: str, index: int) -> str:
-        """The address of a derivation index, from the public key alone."""
+        """The address of a derivation index, from the public key alone. Raises `LookupError` unless `derives`."""
         ...
 
-    def uri(self, address: str, units: int | None, label: str | None = None) -> str:
-        """The payment URI that wallets scan (Bitcoin: BIP-21)."""
+    def uri(self, address: str, units: int | None, label: str | None = None, token: str | None = None) -> str:
+        """The payment URI that wallets scan (BIP-21, EIP-681, monero:)."""
+        ...
+
+
+class Directory(Protocol):
+    """What a wallet may ask of the database it does not touch: which addresses and tokens are ours to look for."""
+
+    def ours(self, addresses: Collection[str]) -> Collection[str]:
+        """Those of the given addresses that were handed out on this chain."""
+        ...
+
+    def tokens(self) -> Collection[str]:
+        """The contracts of the tokens that are assets on this chain."""
         ...
 
 
@@ -166,6 +259,8 @@ class ChainWallet(Protocol):
     """
 
     chain: str
+    replaces: bool  #: its pool takes a replacement at a higher fee
+    payees_max: int  #: outputs that one transaction may have
 
     def open(self) -> WalletIdentity:
         """Load the wallet (creating it on a test network), check network and keys. Raises `WrongNetwork`."""
@@ -179,39 +274,45 @@ class ChainWallet(Protocol):
         """Make the node watch addresses 0 to count-1 at least, stored on its disk; the number it watches now."""
         ...
 
+    def addresses(self, start: int, count: int) -> Sequence[str]:
+        """The addresses of watched indices, stored by the node. Only where the address book does not derive."""
+        ...
+
+    def tag(self, index: int, text: str) -> None:
+        """Write on the wallet's own books whose this index is, for people; nothing depends on it. May do nothing."""
+        ...
+
     def deposits_since(self, cursor: str | None) -> DepositPage:
-        """All incoming outputs new or changed since the cursor, in pool and chain; repeats are normal."""
+        """All incoming payments new or changed since the cursor, in pool and chain; repeats are normal. What this
+        wallet paid to itself (change, sweeps, gas) is not among them."""
         ...
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         """The present status of each given deposit, by key. The only way to learn that one has gone."""
         ...
 
-    def propose(
-        self,
-        outputs: Sequence[Output],
-        rate: int,
-        rate_max: int,
-        *,
-        excluded: Collection[str] = (),
-    ) -> Proposal:
-        """Choose resources for these outputs, to different addresses; nothing is signed, sent or kept.
+    def propose(self, spend: Spend, rate: int, rate_max: int, *, excluded: Collection[str] = ()) -> Proposal:
+        """Choose resources for this spend, to different addresses; nothing is sent.
 
-        `excluded` resources (bound to live payments, or deposits not yet credited) are not used. `rate_max` bounds
-        `rate` and what repricing may ever pay. Raises `InsufficientHotFunds`; `InvalidAddress` for an address the
-        node refuses; `InvalidAmount` for an output below what the network relays.
+        `excluded` resources (bound to live payments) and coins (deposits not yet credited) are not used. `rate_max`
+        bounds `rate` and what repricing may ever pay. Raises `InsufficientHotFunds` (`FundsLocked` when waiting some
+        blocks is all it takes); `WalletBusy` when too many payments are on their way; `InvalidAddress` for an address
+        the node refuses; `InvalidAmount` for an output below what the network relays.
         """
         ...
 
-    def sign(self, proposal: Proposal, outputs: Sequence[Output]) -> SignedTransaction:
-        """Sign exactly this proposal. The signed bytes are decoded and compared with `outputs`, the resources and
+    def sign(self, proposal: Proposal, spend: Spend) -> SignedTransaction:
+        """Sign exactly this proposal. The signed bytes are decoded and compared with `spend`, the resources and
         the fee before they are returned; a difference raises `NodeProtocolError`. Signing twice gives equal bytes."""
         ...
 
-    def reprice(self, signed: SignedTransaction, outputs: Sequence[Output], rate: int, fee_max_units: int) -> Proposal:
+    def reprice(self, signed: SignedTransaction, spend: Spend, rate: int, fee_max_units: int) -> Proposal:
         """The same payees on the same resources at a higher fee, taken from our change. Raises
         `InsufficientHotFunds` when the change or `fee_max_units` cannot bear it, `ResourceTaken` when that change
-        already serves another payment, which replacing this one would kill: repricing that one lifts both."""
+        already serves another payment, which replacing this one would kill: repricing that one lifts both.
+
+        Where the pool `replaces` nothing it makes a new transaction for one that can never confirm as it is
+        (`TransactionRefused.invalid`), bound to at least one of its resources; else it raises `ResourceTaken`."""
         ...
 
     def broadcast(self, tx: SignedTransaction) -> None:
@@ -235,8 +336,21 @@ class ChainWallet(Protocol):
         """The resources that the node leaves alone now."""
         ...
 
-    def balance(self) -> ChainBalance:
-        """What the chain says we hold."""
+    def balance(self, token: str | None = None, indices: Collection[int] = ()) -> ChainBalance:
+        """What the chain says we hold of its coin or of a token; `indices` matter only where money lies apart."""
+        ...
+
+    def watched_balance(self, address: str, token: str | None = None) -> int | None:
+        """What an address that is not in this wallet (a cold one) holds in the chain; None where nobody can see it."""
+        ...
+
+    def split(self, parts: int, rate_max: int) -> Sequence[Output]:
+        """Payments to ourselves that would give about this many separately spendable outputs, so that payouts need
+        not wait for change; empty where there are enough, or where change can be spent at once."""
+        ...
+
+    def token_facts(self, contract: str) -> TokenFacts:
+        """What a token contract says of itself. Raises `LookupError` where there is no such contract."""
         ...
 
     def fee_market(self, blocks_target: int, rate_fallback: int) -> FeeMarket:

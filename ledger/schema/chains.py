@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+)
 
 from ledger.schema.base import key, link, moment, one_of, public_id, table, word
 from ledger.schema.saga import due_index, saga_columns
@@ -13,16 +25,42 @@ chain = table(
     Column("name", String(16), primary_key=True),
     word("genesis_hash", 66, null=True),  # fixed at the first contact with the node
     word("account_public_key", 512, null=True),
+    Column("hot_index", BigInteger, nullable=True),  # the index that is the hot wallet itself, where there is one
     Column("watched_count", BigInteger, nullable=False, default=0),
     Column("tip_height", BigInteger, nullable=True),
     word("tip_hash", 66, null=True),
-    word("scan_cursor", 255, null=True),
+    Column("final_height", BigInteger, nullable=True),  # NULL: this chain does not say what it calls final
+    Column("scan_cursor", Text, nullable=True),
     Column("fee_rate", BigInteger, nullable=True),
     word("fee_source", 16, null=True),
     word("health_reason", 32, null=True),  # NULL: the node may be relied on
     word("health_detail", 512, null=True),
     moment("scanned_at", null=True),
     moment("health_at", null=True),
+)
+
+#: Addresses that the wallet has made and stored ahead of use, on chains where no public key can derive them.
+ready_address = table(
+    "ready_address",
+    Column("chain", String(16), ForeignKey("chain.name"), nullable=False),
+    Column("idx", BigInteger, nullable=False),
+    word("address", 128),
+    PrimaryKeyConstraint("chain", "idx"),
+    UniqueConstraint("chain", "address"),
+)
+
+#: What the books expect on each index where money lies apart until it is swept; no row means nothing. The hot wallet
+#: itself has no row: it holds the rest of the treasury.
+holding = table(
+    "holding",
+    Column("chain", String(16), ForeignKey("chain.name"), nullable=False),
+    Column("asset", String(24), ForeignKey("asset.code"), nullable=False),
+    Column("idx", BigInteger, nullable=False),
+    Column("units", Units, nullable=False),
+    Column("present", SmallInteger, nullable=False),  # 1 while `units` is not zero: what the sweep and sync look at
+    moment("updated_at"),
+    PrimaryKeyConstraint("chain", "asset", "idx"),
+    Index("ix_holding_present", "chain", "asset", "present", "idx"),
 )
 
 index_counter = table(
@@ -48,6 +86,7 @@ address = table(
     Column("expected_units", Units, nullable=True),
     moment("expires_at", null=True),
     Column("received_units", Units, nullable=False, default=0),
+    Column("tagged", SmallInteger, nullable=False, default=0),  # the wallet's own books say whose it is
     word("request_state", 16, null=True),  # payment requests only
     Column("version", Integer, nullable=False, default=1),
     moment("created_at"),
@@ -55,10 +94,11 @@ address = table(
     UniqueConstraint("chain", "idx"),
     UniqueConstraint("chain", "address"),
     one_of("state", ("pending", "ready")),
-    one_of("purpose_kind", ("balance", "treasury", "escrow", "swap")),
+    one_of("purpose_kind", ("balance", "treasury", "refill", "escrow", "swap")),
     one_of("request_state", ("open", "underpaid", "paid", "overpaid", "expired")),
     Index("ix_address_waiting", "chain", "state", "idx"),
     Index("ix_address_request", "request_state", "expires_at"),
+    Index("ix_address_untagged", "chain", "tagged", "state", "idx"),
 )
 
 DEPOSIT_STATES = ("detected", "confirming", "credited", "final", "reversed", "held", "ignored")
@@ -78,6 +118,8 @@ deposit = table(
     Column("units", Units, nullable=False),
     word("seen", 12),  # pool, confirmed or gone, as of the last scan
     word("seen_reason", 24, null=True),
+    Column("locked", SmallInteger, nullable=False, default=0),  # the chain does not let it be spent yet
+    word("suspect", 32, null=True),  # why a person must look before it is anybody's
     Column("height", BigInteger, nullable=True),
     word("block_hash", 66, null=True),
     Column("coinbase", Integer, nullable=False, default=0),

@@ -86,6 +86,10 @@ PAYMENT_STATES = (
     "review",
 )
 
+#: withdrawal: pays customers. sweep: collects what lies on indices. gas: coin for a token sweep's fee. cold: to the
+#: cold address. split: own outputs ahead of use. fill: uses up a nonce that nothing else will. call: contracts.
+PAYMENT_PURPOSES = ("withdrawal", "sweep", "gas", "cold", "split", "fill", "call")
+
 payment = table(
     "payment",
     key(),
@@ -93,7 +97,12 @@ payment = table(
     word("chain", 16),
     word("asset", 24),
     word("purpose", 16),
+    word("fee_asset", 24),  # the chain's own coin, which pays the network
     Column("units", Units, nullable=False),  # sum of its outputs
+    Column("call", JSON, nullable=True),  # a contract call or deployment instead of outputs: {"to", "data", "note"}
+    word("mac", 64, null=True),  # binds a call to the key that the database does not hold
+    word("created", 128, null=True),  # the contract that it deployed
+    Column("batched", SmallInteger, nullable=False, default=0),  # one transaction moves the money of many indices
     Column("rate", BigInteger, nullable=False),
     Column("rate_max", BigInteger, nullable=False),
     Column("proposal", JSON, nullable=True),
@@ -110,10 +119,11 @@ payment = table(
     moment("sent_at", null=True),
     *saga_columns(),
     one_of("state", PAYMENT_STATES),
-    one_of("purpose", ("withdrawal", "sweep", "cold", "gas")),
+    one_of("purpose", PAYMENT_PURPOSES),
     one_of("resolution", ("retry", "refund")),
-    *units_checks("units", positive=True),
+    *units_checks("units", positive=False),
     due_index("payment"),
+    Index("ix_payment_purpose", "chain", "purpose", "state"),
 )
 
 payment_item = table(
@@ -124,8 +134,31 @@ payment_item = table(
     Column("live", SmallInteger, nullable=True),  # 1, or NULL once the payment is dead
     word("address", 128),
     Column("units", Units, nullable=False),
+    Column("source_idx", BigInteger, nullable=True),  # the index whose money moves; NULL: the hot wallet's
+    Column("target_idx", BigInteger, nullable=True),  # the own index that is paid, -1 the hot wallet; NULL: others
     UniqueConstraint("withdrawal_id", "live"),
     *units_checks("units", positive=True),
+)
+
+SWEEP_STATES = ("planned", "funding", "sweeping", "swept", "abandoned")
+
+#: One collection of what lies on an index: its gas first where it needs some, then the money itself.
+sweep = table(
+    "sweep",
+    key(),
+    public_id(),
+    word("chain", 16),
+    word("asset", 24),
+    Column("idx", BigInteger, nullable=False),
+    Column("live", SmallInteger, nullable=True),  # 1, or NULL once it has ended: one at a time for each index
+    Column("units", Units, nullable=False),
+    link("gas_payment_id", "payment.id", null=True, index=True),
+    link("payment_id", "payment.id", null=True, index=True),
+    *saga_columns(),
+    UniqueConstraint("chain", "asset", "idx", "live"),
+    one_of("state", SWEEP_STATES),
+    *units_checks("units", positive=True),
+    due_index("sweep"),
 )
 
 candidate = table(
@@ -151,7 +184,7 @@ resource = table(
     key(),
     word("chain", 16),
     word("resource_key", 128),
-    link("payment_id", "payment.id", index=True),
+    link("payment_id", "payment.id", null=True, index=True),  # NULL: used before this database knew the wallet
     Column("live", SmallInteger, nullable=True),
     moment("created_at"),
     UniqueConstraint("chain", "resource_key", "live"),

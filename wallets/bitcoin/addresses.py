@@ -32,6 +32,10 @@ def embit_network(network: str) -> str:
 class BitcoinAddressBook:
     """The `AddressBook` of one network: `main`, `test`, `testnet4`, `signet` or `regtest`."""
 
+    derives = True
+    apart = False
+    shared = False
+
     def __init__(self, network: str) -> None:
         self._network = embit_network(network)
         self._name = network
@@ -81,7 +85,7 @@ class BitcoinAddressBook:
         """See `wallets.bitcoin.hd.receive_address`."""
         return receive_address(account_public_key, index, self._network)
 
-    def uri(self, address: str, units: int | None, label: str | None = None) -> str:
+    def uri(self, address: str, units: int | None, label: str | None = None, token: str | None = None) -> str:
         """A BIP-21 URI; the amount in BTC without trailing zeros, as the BIP's own examples have it."""
         fields = []
         if units is not None:

@@ -49,7 +49,8 @@ class Spending:
         bearable = decoded.fee_units + (change.units - CHANGE_MIN_UNITS if change else 0)
         fee_max = max(decoded.fee_units, min(ceiling, bearable))
         own = tuple(output.address for output in outputs if output.address in decoded.own)
-        return Proposal(decoded.tx.resources, decoded.fee_units, payload, fee_max, own)
+        coins = decoded.tx.resources  # on this chain what is spent and what is exclusive are the same
+        return Proposal(coins, decoded.fee_units, payload, fee_max, own, spends=coins)
 
     def _fund_without(self, outputs: Sequence[Output], rate: int, excluded: frozenset[str]) -> tuple[str, DecodedPsbt]:
         """The node has no option to leave coins out: those that it proposes against the rules are locked in its
@@ -152,7 +153,7 @@ class Spending:
         if decoded.tx.resources != old.tx.resources or decoded.fee_units != fee:
             raise NodeProtocolError("the replacement differs from its original in more than the fee")
         self._check_form(decoded, decoded.change(outputs))
-        return Proposal(decoded.tx.resources, fee, payload, fee_max_units)
+        return Proposal(decoded.tx.resources, fee, payload, fee_max_units, spends=decoded.tx.resources)
 
     def _rate_step(self) -> int:
         """What a replacement must add for its own relay (BIP-125 rule 4), in satoshi per 1000 vB."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ledger.errors import NodeNotReady, NodeProtocolError, NodeUnavailable, WrongNetwork
-from wallets.bitcoin.client import BitcoinClient
+from wallets.bitcoin.client import BitcoinClient, RpcRefused
 from wallets.bitcoin.reply import Record, records_of
 from wallets.protocol import ChainBalance, FeeMarket, NodeHealth, Tip
 
@@ -81,6 +81,15 @@ class NodeState:
             tip=Tip(at.integer("height"), at.text("hash")),
             pending_units=pending,
         )
+
+    def unspent_at(self, address: str) -> int | None:
+        """What the chain's unspent outputs pay to an address of others, in satoshi; None when the node cannot say now
+        (a scan of all outputs takes minutes on main, and only one runs at a time)."""
+        try:
+            found = Record(self._client.read("scantxoutset", "start", [f"addr({address})"]), "scantxoutset")
+        except (NodeUnavailable, RpcRefused):
+            return None
+        return found.units("total_amount") if found.boolean("success") else None
 
     def fee_market(self, blocks_target: int, rate_fallback: int) -> FeeMarket:
         """Satoshi per 1000 vB, never below what the node's pool takes at present."""

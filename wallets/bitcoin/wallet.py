@@ -20,8 +20,11 @@ from wallets.protocol import (
     Proposal,
     SeenDeposit,
     SignedTransaction,
+    Spend,
+    TokenFacts,
     TxStatus,
     WalletIdentity,
+    coins_only,
 )
 
 
@@ -29,6 +32,8 @@ class BitcoinWallet:
     """See `wallets.protocol.ChainWallet` for what each method promises. Usable from any number of threads."""
 
     chain = "bitcoin"
+    replaces = True
+    payees_max = 500
 
     def __init__(self, client: BitcoinClient, network: str, name: str, passphrase: str | None = None) -> None:
         self._keys = WalletKeys(client, network, name, passphrase)
@@ -47,27 +52,26 @@ class BitcoinWallet:
     def watch(self, count: int) -> int:
         return self._keys.watch(count)
 
+    def addresses(self, start: int, count: int) -> Sequence[str]:
+        raise LookupError("addresses come from the account public key")
+
+    def tag(self, index: int, text: str) -> None:
+        return None
+
     def deposits_since(self, cursor: str | None) -> DepositPage:
         return self._deposits.since(cursor)
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         return self._deposits.look_up(deposits)
 
-    def propose(
-        self,
-        outputs: Sequence[Output],
-        rate: int,
-        rate_max: int,
-        *,
-        excluded: Collection[str] = (),
-    ) -> Proposal:
-        return self._spending.propose(outputs, rate, rate_max, excluded)
+    def propose(self, spend: Spend, rate: int, rate_max: int, *, excluded: Collection[str] = ()) -> Proposal:
+        return self._spending.propose(coins_only(spend), rate, rate_max, excluded)
 
-    def sign(self, proposal: Proposal, outputs: Sequence[Output]) -> SignedTransaction:
-        return self._spending.sign(proposal, outputs)
+    def sign(self, proposal: Proposal, spend: Spend) -> SignedTransaction:
+        return self._spending.sign(proposal, coins_only(spend))
 
-    def reprice(self, signed: SignedTransaction, outputs: Sequence[Output], rate: int, fee_max_units: int) -> Proposal:
-        return self._spending.reprice(signed, outputs, rate, fee_max_units)
+    def reprice(self, signed: SignedTransaction, spend: Spend, rate: int, fee_max_units: int) -> Proposal:
+        return self._spending.reprice(signed, coins_only(spend), rate, fee_max_units)
 
     def broadcast(self, tx: SignedTransaction) -> None:
         self._sending.broadcast(tx)
@@ -84,8 +88,17 @@ class BitcoinWallet:
     def held(self) -> frozenset[str]:
         return self._holds.held()
 
-    def balance(self) -> ChainBalance:
+    def balance(self, token: str | None = None, indices: Collection[int] = ()) -> ChainBalance:
         return self._state.balance()
+
+    def watched_balance(self, address: str, token: str | None = None) -> int | None:
+        return self._state.unspent_at(address)
+
+    def split(self, parts: int, rate_max: int) -> Sequence[Output]:
+        return ()  # own change can be spent at once
+
+    def token_facts(self, contract: str) -> TokenFacts:
+        raise LookupError("bitcoin has no tokens")
 
     def fee_market(self, blocks_target: int, rate_fallback: int) -> FeeMarket:
         return self._state.fee_market(blocks_target, rate_fallback)

@@ -26,6 +26,10 @@ def _checksum(body: str) -> str:
 class FakeAddressBook:
     """An `AddressBook` that refuses what Bitcoin's refuses: other networks, bad checksums, mixed case, spaces."""
 
+    derives = True
+    apart = False
+    shared = False
+
     def parse(self, text: str) -> str:
         if text != text.lower() and text != text.upper():
             raise InvalidAddress("/address", "mixes upper and lower case")
@@ -41,6 +45,6 @@ class FakeAddressBook:
             raise ValueError("an address index is not negative")
         return derive(f"{account_public_key}/{index}")
 
-    def uri(self, address: str, units: int | None, label: str | None = None) -> str:
+    def uri(self, address: str, units: int | None, label: str | None = None, token: str | None = None) -> str:
         amount = "" if units is None else f"?amount={format_units(units, 8)}"
         return f"fake:{address}{amount}"

@@ -28,10 +28,13 @@ from wallets.protocol import (
     Proposal,
     SeenDeposit,
     SignedTransaction,
+    Spend,
     Tip,
+    TokenFacts,
     TxState,
     TxStatus,
     WalletIdentity,
+    coins_only,
 )
 
 DUST_UNITS = 294
@@ -39,6 +42,9 @@ DUST_UNITS = 294
 
 class FakeWallet:
     """The wallet `name` on a `FakeChain`. Two objects of one name are two views of one wallet."""
+
+    replaces = True
+    payees_max = 500
 
     def __init__(self, node: FakeChain, name: str = "coffer", chain: str = "bitcoin") -> None:
         self.node = node
@@ -79,6 +85,12 @@ class FakeWallet:
             wallet.watched = max(wallet.watched, count)
             return wallet.watched
 
+    def addresses(self, start: int, count: int) -> Sequence[str]:
+        raise LookupError("addresses come from the account public key")
+
+    def tag(self, index: int, text: str) -> None:
+        return None
+
     def deposits_since(self, cursor: str | None) -> DepositPage:
         with self._call("deposits_since") as (s, _):
             return page(s, s.wallets[self._name], self.node.owned(s, self._name), cursor)
@@ -87,14 +99,8 @@ class FakeWallet:
         with self._call("look_up_deposits") as (s, _):
             return {deposit.key: present(s, deposit) for deposit in deposits}
 
-    def propose(
-        self,
-        outputs: Sequence[Output],
-        rate: int,
-        rate_max: int,
-        *,
-        excluded: Collection[str] = (),
-    ) -> Proposal:
+    def propose(self, spend: Spend, rate: int, rate_max: int, *, excluded: Collection[str] = ()) -> Proposal:
+        outputs = coins_only(spend)
         for output in outputs:
             FakeAddressBook().parse(output.address)
         if len({output.address for output in outputs}) != len(outputs) or not outputs:
@@ -113,7 +119,9 @@ class FakeWallet:
             size = vsize(len(inputs), len(paid))
             ceiling = min(-(-size * rate_max // 1000), fee + max(0, change - DUST_UNITS))
             payload = {"inputs": inputs, "outputs": paid, "payees": len(outputs), "fee": fee}
-            return Proposal(tuple(inputs), fee, json.dumps(payload), max(fee, ceiling), own)
+            return Proposal(
+                tuple(inputs), fee, json.dumps(payload), max(fee, ceiling), own, spends=tuple(inputs)
+            )
 
     def _choose(
         self, s: State, outputs: Sequence[Output], rate: int, excluded: Collection[str]
@@ -134,7 +142,8 @@ class FakeWallet:
                 return chosen, total - wanted, 0
         raise InsufficientHotFunds(f"{total} units may be spent, {wanted} and the fee are asked")
 
-    def sign(self, proposal: Proposal, outputs: Sequence[Output]) -> SignedTransaction:
+    def sign(self, proposal: Proposal, spend: Spend) -> SignedTransaction:
+        outputs = coins_only(spend)
         with self._call("sign", changes=True) as (s, _):
             body = json.loads(proposal.payload)
             paid = [Output(address, units) for address, units in body["outputs"]]
@@ -149,7 +158,8 @@ class FakeWallet:
             raw = json.dumps([tx.inputs, body["outputs"], tx.fee_units]).encode().hex()
             return SignedTransaction(tx.txid, raw, tx.fee_units, tx.inputs, proposal.payload)
 
-    def reprice(self, signed: SignedTransaction, outputs: Sequence[Output], rate: int, fee_max_units: int) -> Proposal:
+    def reprice(self, signed: SignedTransaction, spend: Spend, rate: int, fee_max_units: int) -> Proposal:
+        outputs = coins_only(spend)
         with self._call("reprice", changes=True) as (s, _):
             body = json.loads(signed.payload)
             if sorted(body["outputs"][: body["payees"]]) != sorted([o.address, o.units] for o in outputs):
@@ -165,7 +175,7 @@ class FakeWallet:
                 raise ResourceTaken(f"the change {spare} already serves another payment")
             body["outputs"][-1][1] = left
             body["fee"] = fee
-            return Proposal(signed.resources, fee, json.dumps(body), fee_max_units)
+            return Proposal(signed.resources, fee, json.dumps(body), fee_max_units, spends=signed.resources)
 
     def broadcast(self, tx: SignedTransaction) -> None:
         with self._call("broadcast", changes=True) as (s, lie):
@@ -201,7 +211,7 @@ class FakeWallet:
         with self._call("held") as (s, _):
             return frozenset(s.wallets[self._name].held)
 
-    def balance(self) -> ChainBalance:
+    def balance(self, token: str | None = None, indices: Collection[int] = ()) -> ChainBalance:
         with self._call("balance") as (s, _):
             coins = self._coins(s)
             own = {key: units for key, units in coins.items() if s.depth(_parent(key)) or self._is_ours(s, key)}
@@ -209,6 +219,21 @@ class FakeWallet:
             spendable = sum(self._spendable(s).values())
             pending = total - sum(own.values())
             return ChainBalance(total, spendable, Tip(s.tip.height, s.tip.hash), pending)
+
+    def watched_balance(self, address: str, token: str | None = None) -> int | None:
+        with self._call("watched_balance") as (s, _):
+            return sum(
+                output.units
+                for txid in s.height_of
+                for vout, output in enumerate(s.txs[txid].outputs)
+                if output.address == address and f"{txid}:{vout}" not in s.spender
+            )
+
+    def split(self, parts: int, rate_max: int) -> Sequence[Output]:
+        return ()
+
+    def token_facts(self, contract: str) -> TokenFacts:
+        raise LookupError("the model chain has no tokens")
 
     def fee_market(self, blocks_target: int, rate_fallback: int) -> FeeMarket:
         with self._call("fee_market") as (s, _):

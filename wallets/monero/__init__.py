@@ -1,0 +1,1 @@
+"""monero-wallet-rpc and monerod: one wallet file, subaddresses as indices."""
