@@ -45,6 +45,7 @@ PROGRAMS: Mapping[str, Program] = {
         Program("mariadb-install-db", "COFFER_MARIADB_INSTALL_DB", "MariaDB server 10.6 or later", "mariadb-server"),
         Program("monerod", "COFFER_MONEROD", "Monero 0.18", "monero"),
         Program("monero-wallet-rpc", "COFFER_MONERO_WALLET_RPC", "Monero 0.18", "monero"),
+        Program("monero-wallet-cli", "COFFER_MONERO_WALLET_CLI", "Monero 0.18", "monero"),
         Program(
             "bitcoind",
             "COFFER_BITCOIND",
