@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 
 class SettingsError(SystemExit):
@@ -26,6 +26,14 @@ def _hex32(value: SecretStr) -> SecretStr:
     if len(raw) < 32:
         raise ValueError("must be at least 32 bytes (64 hex digits)")
     return value
+
+
+def _chains(value: object) -> object:
+    names = tuple(value.replace(" ", "").split(",")) if isinstance(value, str) else value
+    known = ("bitcoin", "monero", "ethereum")
+    if not isinstance(names, tuple) or not names or len(set(names)) < len(names) or not set(names) <= set(known):
+        raise ValueError(f"must name chains among {', '.join(known)}, each once")
+    return names
 
 
 HexSecret = Annotated[SecretStr, AfterValidator(_hex32)]
@@ -66,6 +74,8 @@ class Settings(BaseSettings):
     api_rate_limit: str = "6000/minute"  #: per key; `N/second`, `N/minute` …, as flask-limiter reads them
     trusted_proxies: int = 0  #: reverse proxies in front, for client addresses
 
+    chains: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_chains)] = ("bitcoin", "monero", "ethereum")
+
     row_mac_key: HexSecret | None = None  #: api and signers; a withdrawal without its MAC is never signed
     signer_dir: Path | None = None  #: the signer's own record, outside the database
 
@@ -77,6 +87,32 @@ class Settings(BaseSettings):
     bitcoin_zmq_url: str | None = None  #: hashblock publisher; absent: polling only
     bitcoin_daily_outflow_cap: str = "10"  #: BTC that the signer lets out in 24 hours, whatever the database says
     bitcoin_cold_address: str | None = None
+
+    monero_network: Literal["mainnet", "stagenet", "testnet", "regtest"] = "regtest"
+    monero_wallet_rpc_url: SecretStr | None = None  #: http://user:password@host:port of monero-wallet-rpc
+    monero_daemon_url: SecretStr | None = None  #: http://[user:password@]host:port of monerod
+    monero_rpc_timeout_seconds: int = 60
+    monero_wallet: str = "coffer"
+    monero_wallet_password: SecretStr | None = None
+    monero_layout: Literal["subaddress", "account"] = (
+        "subaddress"  #: account: each order its own, with a tag and a sweep
+    )
+    monero_daily_outflow_cap: str = "1000"  #: XMR
+    monero_cold_address: str | None = None
+
+    ethereum_chain_id: int = 31337
+    ethereum_rpc_url: SecretStr | None = None  #: http://[user:password@]host:port
+    ethereum_rpc_timeout_seconds: int = 30
+    ethereum_seed_file: Path | None = None  #: made by `coffer eth seed generate`; read by the ethereum worker only
+    ethereum_seed_key: HexSecret | None = None  #: opens the seed file, unless a Vault does
+    ethereum_vault_url: str | None = None  #: http(s)://host:port of a Vault whose transit key opens the seed file
+    ethereum_vault_key: str = "coffer"
+    ethereum_vault_token_file: Path | None = None
+    ethereum_sweeper: str | None = None  #: the sweep contract (`coffer eth deploy Sweeper`); absent: no batched sweeps
+    ethereum_trace: Literal["auto", "off"] = "auto"  #: find transfers made inside contracts where the node can trace
+    ethereum_daily_outflow_cap: str = "100"  #: ETH
+    ethereum_cold_address: str | None = None
+    token_daily_outflow_caps: str = ""  #: `USDT=100000,USDC=50000`: a token that is not named cannot leave
 
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"

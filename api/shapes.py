@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from api.errors import invalid
 from api.validation import Query, Shown
-from jobs.services import asset_of
+from jobs.assets import asset_of
 from ledger.db import Tx
 from ledger.errors import InvalidInput
 from ledger.money import Asset

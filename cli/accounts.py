@@ -9,9 +9,10 @@ from sqlalchemy import select, update
 
 from cli.context import acting, open_services
 from jobs import addresses, resolve_accounts
+from jobs.assets import asset_of
 from jobs.caller import Caller
 from jobs.explain import amount
-from jobs.services import Services, asset_of
+from jobs.services import Services
 from ledger import audit
 from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
 from ledger.db import Tx

@@ -8,9 +8,10 @@ import click
 from sqlalchemy import Row
 
 from cli.context import json_option, load_settings, open_services, say_json
+from jobs.assets import DatabaseDirectory
 from jobs.explain import Explanation
 from jobs.explain import explain as gather
-from jobs.payment_build import stored
+from jobs.payment_contents import stored
 from jobs.services import Services
 from jobs.views import when
 from ledger.errors import CofferError
@@ -46,7 +47,10 @@ def _ask_node(services: Services, settings: Settings, found: Explanation) -> lis
     wallets: dict[str, ChainWallet] = {}
     for candidate in found.candidates:
         try:
-            wallet = wallets.setdefault(candidate.chain, registry.wallet(candidate.chain, settings))
+            if candidate.chain not in wallets:
+                directory = DatabaseDirectory(services.database, candidate.chain)
+                wallets[candidate.chain] = registry.wallet(candidate.chain, settings, directory)
+            wallet = wallets[candidate.chain]
             status = wallet.look_up(stored(candidate, _payment(services, candidate.payment_id)))
         except CofferError as error:
             lines.append(f"{candidate.txid}: the node cannot be asked: {error.detail}")

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from cli.context import load_settings, open_services
 from jobs import bootstrap
+from jobs.assets import DatabaseDirectory
 from jobs.services import Services
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NodeNotReady
@@ -22,7 +23,7 @@ def services_with_wallet(chain: str, settings: Settings | None = None) -> Servic
     """
     found_settings = settings or load_settings()
     services = open_services(found_settings)
-    wallet = registry.wallet(chain, found_settings)
+    wallet = registry.wallet(chain, found_settings, DatabaseDirectory(services.database, chain))
     services.wallets = {chain: wallet}
     bootstrap.adopt(services, wallet)
     require_healthy(wallet)

@@ -11,7 +11,7 @@ from cli.nodes import require_healthy, services_with_wallet
 from cli.patience import patiently
 from jobs import resolve_payments
 from jobs.explain import amount
-from jobs.payment_build import stored
+from jobs.payment_contents import stored
 from jobs.resolve_payments import Proof
 from jobs.views import when
 from ledger.db import Tx

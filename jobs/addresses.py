@@ -8,14 +8,17 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from jobs import tasks
+from jobs.assets import native
 from jobs.caller import Caller
 from jobs.services import Services
 from ledger import pauses, policy
+from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
 from ledger.db import Tx
 from ledger.errors import InvalidAmount, InvalidInput, NotFound, StateConflict
 from ledger.ids import is_id, new_id
 from ledger.money import Asset, format_units
-from ledger.schema import address, chain, index_counter
+from ledger.schema import address, chain, index_counter, ready_address
+from wallets.protocol import AddressBook
 
 #: When fewer indices than this are ready ahead of use, the watching task is woken before its time.
 READY_AHEAD = 500
@@ -33,18 +36,29 @@ class Wish:
     expected_units: int | None = None
     expires_at: int | None = None  #: microseconds
     label: str | None = None
+    fresh: bool = False  #: a new one even where one address serves for everything
+
+    @property
+    def is_request(self) -> bool:
+        return self.expected_units is not None or self.expires_at is not None
 
 
 def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
-    """The new address row: `ready` when the node already watches its index, otherwise `pending`.
+    """The address row: `ready` when the node already watches its index, otherwise `pending`.
 
+    Each call takes a new index, except where one address serves all assets of a chain: there an account keeps the
+    one it has, unless a request for an amount or a time needs its own, or a fresh one is asked for.
     Raises `InvalidInput` with a pointer, `AssetPaused`.
     """
     asset = wish.asset
     pauses.check(tx, asset.code, "deposits")
     _check_request(tx, wish, asset)
-    index, text, ready = _next(tx, asset.chain, services)
-    asked = wish.expected_units is not None or wish.expires_at is not None
+    book = services.address_book(asset.chain)
+    if book.shared and not wish.is_request and not wish.fresh:
+        kept = _kept(tx, wish)
+        if kept is not None:
+            return kept
+    index, text, ready = _next(tx, asset.chain, book)
     values = {
         "public_id": new_id("ad"),
         "chain": asset.chain,
@@ -60,7 +74,8 @@ def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
         "expected_units": wish.expected_units,
         "expires_at": wish.expires_at,
         "received_units": 0,
-        "request_state": "open" if asked else None,
+        "apart": int(book.apart),
+        "request_state": "open" if wish.is_request else None,
         "version": 1,
         "created_at": tx.now,
         "updated_at": tx.now,
@@ -69,8 +84,25 @@ def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
     return tx.one(select(address).where(address.c.id == row_id))
 
 
-def _next(tx: Tx, name: str, services: Services) -> tuple[int, str | None, bool]:
-    """(index, address or None while no public key is known, whether the node watches it). The counter's row stays
+def take_hot(tx: Tx, chain_name: str, index: int, text: str) -> None:
+    """The hot wallet's own address as a row: what comes in there is the house's, and its index is nobody else's."""
+    counter = index_counter.c
+    tx.execute(update(index_counter).where(counter.chain == chain_name).values(next_index=index + 1))
+    values = {"public_id": new_id("ad"), "chain": chain_name, "idx": index, "address": text, "state": "ready"}
+    values |= {"account_id": HOUSE_ACCOUNT, "project_id": HOUSE_PROJECT, "asset": native(tx, chain_name)}
+    values |= {"purpose_kind": "treasury", "purpose_id": HOUSE_ACCOUNT, "label": "hot wallet", "received_units": 0}
+    clock = {"version": 1, "created_at": tx.now, "updated_at": tx.now}
+    tx.execute(insert(address).values(values | clock))
+
+
+def _kept(tx: Tx, wish: Wish) -> Row[Any] | None:
+    a = address.c
+    own = (a.account_id == wish.account_id) & (a.chain == wish.asset.chain) & (a.purpose_kind == "balance")
+    return tx.first(select(address).where(own & a.request_state.is_(None)).order_by(a.id).limit(1))
+
+
+def _next(tx: Tx, name: str, book: AddressBook) -> tuple[int, str | None, bool]:
+    """(index, address or None while it is not known, whether the node watches it). The counter's row stays
     locked until the commit, so two callers never see the same number."""
     counter = index_counter.c
     tx.execute(update(index_counter).where(counter.chain == name).values(next_index=counter.next_index + 1))
@@ -81,7 +113,11 @@ def _next(tx: Tx, name: str, services: Services) -> tuple[int, str | None, bool]
         tasks.wake(tx, f"watch:{name}")
     if row.account_public_key is None:
         return index, None, False
-    return index, services.address_book(name).at(row.account_public_key, index), index < row.watched_count
+    if book.derives:
+        return index, book.at(row.account_public_key, index), index < row.watched_count
+    r = ready_address.c
+    text = tx.value(select(r.address).where(r.chain == name, r.idx == index))
+    return index, None if text is None else str(text), text is not None
 
 
 def _check_request(tx: Tx, wish: Wish, asset: Asset) -> None:

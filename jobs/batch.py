@@ -10,25 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, select, update
 
-from jobs import alarms, withdrawal
+from jobs import alarms, payment_make, withdrawal
+from jobs.assets import contract_of
+from jobs.payment_build import ALONE
 from jobs.saga import SECOND
 from jobs.services import Services, require_healthy
 from jobs.tasks import Ran
-from ledger import history, pauses, policy
+from ledger import pauses, policy
 from ledger.db import Tx
-from ledger.ids import new_id
 from ledger.policy import AssetPolicy
-from ledger.schema import account, asset, payment, payment_item
+from ledger.schema import account, asset
 from ledger.schema import withdrawal as table
+from wallets.protocol import ChainBalance
 
 #: Queued withdrawals looked at in one run; more wait for the next, which follows at once.
 LOOK_MAX = 1_000
+SHORT = "the hot wallet cannot pay this now; it waits for deposits or a refill"
 #: How long a withdrawal that the hot wallet cannot pay steps aside.
 ASIDE_US = 20 * SECOND
-#: Why a withdrawal must not share its payment: the node refused an address of the last one.
-ALONE = "retry_alone"
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Plan:
     groups: Sequence[Group] = ()
     aside: Sequence[Row[Any]] = ()
     again_us: int | None = None
+    wait: tuple[str, str] = ("insufficient_hot_funds", SHORT)  #: why those aside wait, as a word and for people
 
 
 def batch(row: Row[Any], services: Services) -> Ran:
@@ -92,8 +94,25 @@ def _plan(services: Services, chain: str, code: str, rows: list[Row[Any]], rules
     wallet = services.wallet(chain)
     market = wallet.fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
     rate = min(market.rate, rules.payment_rate_max)
-    groups, aside = group(rows, rules.payment_outputs, wallet.balance().spendable_units)
-    return Plan(code, rate, rules.payment_rate_max, groups, aside, again_us=0 if len(rows) == LOOK_MAX else None)
+    token, room = services.database.read(lambda tx: (contract_of(tx, code), payment_make.room(tx, chain)))
+    if room == 0:
+        return Plan(code, 0, 0, again_us=2 * SECOND)
+    outputs_max = min(rules.payment_outputs, wallet.payees_max)
+    balance = wallet.balance(token)
+    # The fee of a token comes out of other money; that of a coin out of the same.
+    groups, aside = group(rows, outputs_max, balance.spendable_units + (token is not None))
+    again_us = 0 if len(rows) == LOOK_MAX and len(groups) <= room else 2 * SECOND if len(groups) > room else None
+    return Plan(code, rate, rules.payment_rate_max, groups[:room], aside, again_us, _wait(aside, balance, rows))
+
+
+def _wait(aside: Sequence[Row[Any]], balance: ChainBalance, rows: Sequence[Row[Any]]) -> tuple[str, str]:
+    """Too little, or enough that must not be spent yet: customers and operators must know which."""
+    if not aside or balance.unlocks_in_blocks is None:
+        return "insufficient_hot_funds", SHORT
+    if sum(row.units for row in rows) >= balance.spendable_units + balance.locked_units:
+        return "insufficient_hot_funds", SHORT
+    detail = f"the hot wallet holds enough, of which a part unlocks in about {balance.unlocks_in_blocks} blocks"
+    return "hot_funds_locked", detail
 
 
 def group(rows: Sequence[Row[Any]], outputs_max: int, spendable_units: int) -> tuple[list[Group], list[Row[Any]]]:
@@ -128,34 +147,22 @@ def _make_payment(tx: Tx, chain: str, plan: Plan, ids: Sequence[int]) -> None:
     free = [row for row in withdrawal.lock_all(tx, ids) if row.state == "queued" and row.payment_id is None]
     if not free or pauses.reason(tx, plan.asset, "withdrawals") is not None:
         return  # cancelled or paused since the queue was read
-    values: dict[str, Any] = {"public_id": new_id("pay"), "chain": chain, "asset": plan.asset, "purpose": "withdrawal"}
-    values |= {"units": sum(row.units for row in free), "rate": plan.rate, "rate_max": plan.rate_max}
-    clock = {"state": "building", "due_at": tx.now, "created_at": tx.now, "updated_at": tx.now}
-    payment_id = tx.insert(insert(payment).values(values | clock))
-    history.note(tx, "payment", payment_id, None, "building")
-    items = [
-        {"payment_id": payment_id, "withdrawal_id": row.id, "live": 1, "address": row.address, "units": row.units}
-        for row in free
-    ]
-    tx.execute(insert(payment_item), items)
+    items = [payment_make.Item(row.address, row.units, withdrawal_id=row.id) for row in free]
+    made = payment_make.Plan(chain, plan.asset, "withdrawal", items, plan.rate, plan.rate_max)
+    payment_id = payment_make.make(tx, made)
     changed = {"payment_id": payment_id, "status_reason": None, "status_detail": None, "updated_at": tx.now}
     joined = table.c.id.in_([row.id for row in free])
     tx.execute(update(table).where(joined).values(changed | {"version": table.c.version + 1}))
-    tx.wake("payment", payment_id)
 
 
 def _set_aside(tx: Tx, chain: str, plan: Plan) -> None:
     rows = [row for row in withdrawal.lock_all(tx, [r.id for r in plan.aside]) if row.state == "queued"]
     for row in rows:
         if row.payment_id is None:
-            detail = "the hot wallet cannot pay this now; it waits for deposits or a refill"
-            withdrawal.move(
-                tx, row, "queued", reason="insufficient_hot_funds", detail=detail, not_before=tx.now + ASIDE_US
-            )
+            reason, detail = plan.wait
+            withdrawal.move(tx, row, "queued", reason=reason, detail=detail, not_before=tx.now + ASIDE_US)
     subject = f"hot:{plan.asset}"
     if rows:
-        alarms.raise_(
-            tx, "insufficient_hot_funds", subject, f"{len(rows)} withdrawals of {plan.asset} wait for hot funds"
-        )
+        alarms.raise_(tx, plan.wait[0], subject, f"{len(rows)} withdrawals of {plan.asset} wait for hot funds")
     elif plan.groups:
         alarms.clear(tx, subject)

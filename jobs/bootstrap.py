@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, insert, select
 
 import migrations
-from jobs import batch, deposit, housekeeping, payment, payment_requests, queues, reconcile, scan, tasks
+from jobs import (
+    addresses,
+    batch,
+    deposit,
+    housekeeping,
+    payment,
+    payment_requests,
+    queues,
+    reconcile,
+    scan,
+    tasks,
+)
+from jobs.assets import DatabaseDirectory, asset_of
 from jobs.row_mac import RowMac
 from jobs.runtime import Runtime
 from jobs.saga import Saga
@@ -16,14 +29,12 @@ from jobs.services import Services
 from jobs.signer import Signer
 from ledger import founding
 from ledger.db import Database, Tx, check_safe
-from ledger.errors import WrongNetwork
-from ledger.money import BTC, parse_amount
-from ledger.schema import chain, task
+from ledger.errors import InvalidInput, WrongNetwork
+from ledger.money import Asset, parse_amount
+from ledger.schema import chain, resource, task
 from settings import Settings, SettingsError
 from wallets import registry
-from wallets.protocol import ChainWallet, WalletIdentity
-
-CHAINS = ("bitcoin",)
+from wallets.protocol import AddressBook, ChainWallet, WalletIdentity
 
 
 def sagas() -> dict[str, Saga]:
@@ -36,6 +47,9 @@ def sagas() -> dict[str, Saga]:
             "batch": batch.batch,
             "relock": housekeeping.relock,
             "reconcile": reconcile.task,
+            "sync": _later,
+            "sweep": _later,
+            "hot": _later,
             "sequence": housekeeping.sequence,
             "requests": payment_requests.expire,
             "snapshot": housekeeping.snapshot,
@@ -44,6 +58,10 @@ def sagas() -> dict[str, Saga]:
         }
     )
     return found
+
+
+def _later(row: Row[Any], services: Services) -> tasks.Ran:
+    return tasks.Ran()
 
 
 def open_database(settings: Settings, *, pool_size: int = 10) -> Database:
@@ -60,8 +78,8 @@ def upgrade(settings: Settings) -> None:
     database = Database(settings.database_url.get_secret_value())
     check_safe(database)
     migrations.upgrade(database)
-    founding.found(database, settings.mode)
-    database.run(tasks.found, "found_tasks")
+    founding.found(database, settings.mode, settings.chains)
+    database.run(lambda tx: tasks.found(tx, settings.chains), "found_tasks")
     database.close()
 
 
@@ -82,10 +100,11 @@ def services(settings: Settings, database: Database | None = None, *, pool_size:
 def worker_services(settings: Settings, queue: str) -> Services:
     """What a worker of a queue needs: its chain's wallet, opened and checked, and the signer."""
     found = services(settings)
-    if queue in CHAINS:
-        wallet = registry.wallet(queue, settings)
+    if queue in founding.CHAINS:
+        wallet = registry.wallet(queue, settings, DatabaseDirectory(found.database, queue))
         found.wallets = {queue: wallet}
-        found.signer = _signer(settings, found.mac)
+        found.signer = _signer(settings, found.mac, found.database)
+        found.cold_addresses = cold_addresses(settings)
     return found
 
 
@@ -96,21 +115,31 @@ def runtime(services: Services) -> Runtime:
 def adopt(services: Services, wallet: ChainWallet) -> WalletIdentity:
     """Open a wallet and bind it to this database for good. Raises `WrongNetwork` when it is another one."""
     identity = wallet.open()
-    services.database.run(lambda tx: _bind(tx, wallet.chain, identity), "adopt_wallet")
+    book = services.address_book(wallet.chain)
+    services.database.run(lambda tx: _bind(tx, wallet.chain, identity, book), "adopt_wallet")
     return identity
 
 
-def _bind(tx: Tx, name: str, identity: WalletIdentity) -> None:
+def _bind(tx: Tx, name: str, identity: WalletIdentity, book: AddressBook) -> None:
     row = tx.one(select(chain).where(chain.c.name == name).with_for_update())
     if row.genesis_hash is None:
-        values = {"genesis_hash": identity.genesis_hash, "account_public_key": identity.account_public_key}
-        tx.execute(chain.update().where(chain.c.name == name).values(values))
-        tasks.wake(tx, f"watch:{name}")
+        _first_contact(tx, name, identity, book)
         return
     if row.genesis_hash != identity.genesis_hash:
         raise WrongNetwork(f"{name}: this database was made for another chain (genesis {row.genesis_hash})")
     if row.account_public_key != identity.account_public_key:
         raise WrongNetwork(f"{name}: this database was made for another wallet: its public key differs")
+
+
+def _first_contact(tx: Tx, name: str, identity: WalletIdentity, book: AddressBook) -> None:
+    values = {"genesis_hash": identity.genesis_hash, "account_public_key": identity.account_public_key}
+    tx.execute(chain.update().where(chain.c.name == name).values(values | {"hot_index": identity.hot_index}))
+    for key in identity.used:
+        owned = {"chain": name, "resource_key": key, "payment_id": None, "live": None, "created_at": tx.now}
+        tx.execute(insert(resource).values(owned))
+    if identity.hot_index is not None:
+        addresses.take_hot(tx, name, identity.hot_index, book.at(identity.account_public_key, identity.hot_index))
+    tasks.wake(tx, f"watch:{name}")
 
 
 _queue_cache: dict[tuple[str, int], str] = {}
@@ -120,7 +149,7 @@ def queue_of(database: Database, kind: str, row_id: int) -> str | None:
     """Which queue looks after a row. Deposits and payments belong to their chain, tasks to the queue in their row."""
     key = (str(database.engine.url), row_id)
     if kind != "task":
-        return CHAINS[0] if len(CHAINS) == 1 else _chain_of(database, kind, row_id)
+        return _chain_of(database, kind, row_id)
     if key not in _queue_cache:
         found = database.read(lambda tx: tx.value(select(task.c.queue).where(task.c.id == row_id)))
         if found is None:
@@ -129,7 +158,9 @@ def queue_of(database: Database, kind: str, row_id: int) -> str | None:
     return _queue_cache[key]
 
 
+@lru_cache(maxsize=10_000)
 def _chain_of(database: Database, kind: str, row_id: int) -> str | None:
+    """A row never changes its chain."""
     table = sagas()[kind].table
     found = database.read(lambda tx: tx.value(select(table.c.chain).where(table.c.id == row_id)))
     return None if found is None else str(found)
@@ -140,10 +171,45 @@ def _mac(settings: Settings) -> RowMac | None:
     return None if key is None else RowMac(bytes.fromhex(key.get_secret_value()))
 
 
-def _signer(settings: Settings, mac: RowMac | None) -> Signer:
+def cold_addresses(settings: Settings) -> dict[str, str]:
+    """Chain -> where moves to cold go, as the settings say; checked here, so that a typing error stops the start."""
+    found = {}
+    for coin in founding.NATIVE_ASSETS:
+        text = getattr(settings, f"{coin.chain}_cold_address")
+        if text is not None:
+            try:
+                found[coin.chain] = registry.address_book(coin.chain, settings).parse(text)
+            except InvalidInput as error:
+                name = f"COFFER_{coin.chain.upper()}_COLD_ADDRESS"
+                raise SettingsError(f"coffer: {name} {error.detail}") from None
+    return found
+
+
+def _signer(settings: Settings, mac: RowMac | None, database: Database) -> Signer:
     if mac is None:
         raise SettingsError("coffer: COFFER_ROW_MAC_KEY is needed by a worker that signs")
     if settings.signer_dir is None:
         raise SettingsError("coffer: COFFER_SIGNER_DIR is needed by a worker that signs")
-    caps = {BTC.code: parse_amount(settings.bitcoin_daily_outflow_cap, BTC, "COFFER_BITCOIN_DAILY_OUTFLOW_CAP")}
-    return Signer(Path(settings.signer_dir), mac, caps)
+    return Signer(Path(settings.signer_dir), mac, outflow_caps(settings, database), cold_addresses(settings))
+
+
+def outflow_caps(settings: Settings, database: Database) -> dict[str, int]:
+    """Asset code -> units that may leave in 24 hours. Raises `SettingsError` naming the variable."""
+    caps = {}
+    for coin in founding.NATIVE_ASSETS:
+        text = getattr(settings, f"{coin.chain}_daily_outflow_cap")
+        caps[coin.code] = _cap(text, coin, f"COFFER_{coin.chain.upper()}_DAILY_OUTFLOW_CAP")
+    for part in filter(None, settings.token_daily_outflow_caps.replace(" ", "").split(",")):
+        code, _, text = part.partition("=")
+        token = database.read(lambda tx, c=code: asset_of(tx, c))  # type: ignore[misc]
+        if token is None:
+            continue  # it may be added later; the worker then starts anew
+        caps[code] = _cap(text, token, "COFFER_TOKEN_DAILY_OUTFLOW_CAPS")
+    return caps
+
+
+def _cap(text: str, asset: Asset, variable: str) -> int:
+    try:
+        return parse_amount(text, asset)
+    except InvalidInput as error:
+        raise SettingsError(f"coffer: {variable}: {asset.code} {error.detail}") from None

@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import debts, payment_requests, views
+from jobs import debts, holdings, payment_requests, views
 from jobs.deposit_state import State
 from jobs.saga import SECOND, Outcome, Saga, Step
-from jobs.services import Services, require_healthy
+from jobs.services import Services, is_deep, is_final, require_healthy
 from ledger import accounts, history, pauses, policy, postings
 from ledger.db import Tx
 from ledger.errors import NodeNotReady
-from ledger.policy import FINAL_DEPTH, AssetPolicy
+from ledger.policy import AssetPolicy
 from ledger.postings import Leg
 from ledger.schema import address, deposit, ledger_account
 
@@ -25,6 +25,8 @@ from ledger.schema import address, deposit, ledger_account
 LOOK_US = 60 * SECOND
 BOOKED_US = 600 * SECOND
 REST_US = 3_600 * SECOND
+#: Addresses of the house: money from outside is its own, money from the cold wallet was its own already.
+_HOUSE_PURPOSES = {"treasury": "capital", "refill": "treasury_cold"}
 #: A node's pool keeps nothing longer than two weeks; after that a vanished deposit is no longer asked for by name.
 GONE_US = 15 * 86_400 * SECOND
 
@@ -84,27 +86,33 @@ def confirming(row: Row[Any], services: Services) -> Outcome:
     if row.seen == "pool":
         return BackInPool(reason="reorganised")
 
-    def read(tx: Tx) -> tuple[int, int, str | None, AssetPolicy, Row[Any] | None]:
-        depth = require_healthy(tx, row.chain).tip_height - row.height + 1
+    def read(tx: Tx) -> tuple[bool, int, str | None, AssetPolicy, Row[Any] | None]:
+        needed = _needed(tx, row)
+        deep = is_deep(require_healthy(tx, row.chain), row.height, needed)
         home = tx.first(select(address).where(address.c.id == row.address_id))
-        return depth, _needed(tx, row), pauses.reason(tx, row.asset, "deposits"), policy.of(tx, row.asset), home
+        return deep, needed, pauses.reason(tx, row.asset, "deposits"), policy.of(tx, row.asset), home
 
-    depth, needed, paused, rules, home = services.database.read(read)
-    if depth < needed:
+    deep, needed, paused, rules, home = services.database.read(read)
+    if not deep:
         return StillWaiting(values={"confirmations_needed": needed}, due_us=LOOK_US)
+    if row.locked:
+        return StillWaiting(due_us=LOOK_US, reason="locked", detail="the chain does not let it be spent yet")
     if paused is not None:
         return StillWaiting(due_us=5 * SECOND, reason="paused", detail=paused[:512])
     return _booked(row, rules, home)
 
 
 def _booked(row: Row[Any], rules: AssetPolicy, home: Row[Any] | None) -> Outcome:
+    suspense = partial(_book, accounts.house("suspense"), "held")
     if home is None:
-        effect = partial(_book, accounts.house("suspense"), "held")
-        return Held(reason="unknown_address", detail="no account owns this address", effect=effect, due_us=BOOKED_US)
-    if home.purpose_kind == "treasury":
-        return Credited(
-            reason="treasury", effect=partial(_book, accounts.house("capital"), "credited"), due_us=BOOKED_US
-        )
+        detail = "no account owns this address"
+        return Held(reason="unknown_address", detail=detail, effect=suspense, due_us=BOOKED_US)
+    if row.suspect is not None:
+        detail = "what the chain lets us spend is not what came in by its word; a person must look"
+        return Held(reason=row.suspect, detail=detail, effect=suspense, due_us=BOOKED_US)
+    if home.purpose_kind in _HOUSE_PURPOSES:
+        target = accounts.house(_HOUSE_PURPOSES[home.purpose_kind])
+        return Credited(reason=home.purpose_kind, effect=partial(_book, target, "credited"), due_us=BOOKED_US)
     if row.units < rules.deposit_minimum_units:
         return Ignored(
             reason="below_minimum", effect=partial(_book, accounts.house("dust"), "ignored"), due_us=BOOKED_US
@@ -118,8 +126,7 @@ def booked(row: Row[Any], services: Services) -> Outcome:
     if row.seen != "confirmed":
         reason = row.seen_reason or "reorganised"
         return Undone(reason=reason, effect=_unbook, due_us=0)
-    depth = services.database.read(lambda tx: require_healthy(tx, row.chain).tip_height) - row.height + 1
-    if depth < FINAL_DEPTH:
+    if not services.database.read(lambda tx: is_final(require_healthy(tx, row.chain), row.height)):
         return StillWaiting(due_us=BOOKED_US, reason=row.status_reason, detail=row.status_detail)
     if row.state == State.CREDITED:
         return Matured(due_us=None, reason=row.status_reason, effect=partial(_tell, "final"))
@@ -149,10 +156,18 @@ def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
     leg = Leg(accounts.house("treasury_hot"), owner, row.units)
     postings.post(tx, f"deposit:{row.id}:credit:{number}", "deposit", row.asset, [leg], ("deposit", row.id))
     _set(tx, row, credits=number, credited=1, credited_to=accounts.find(tx, [owner], row.asset)[owner])
+    _lay(tx, row, row.units)
     if owner[1] == "available":
         debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{number}")
         payment_requests.count(tx, row, row.units)
     _tell(state, tx, row)
+
+
+def _lay(tx: Tx, row: Row[Any], units: int) -> None:
+    """Where money lies apart until it is swept, remember on which index it lies."""
+    home = tx.first(select(address.c.idx, address.c.apart).where(address.c.id == row.address_id))
+    if home is not None and home.apart:
+        holdings.add(tx, row.chain, row.asset, home.idx, units)
 
 
 def _check_unmoved(tx: Tx, row: Row[Any]) -> None:
@@ -174,6 +189,7 @@ def _unbook(tx: Tx, row: Row[Any]) -> None:
     else:
         leg = Leg((target.account_id, target.kind), accounts.house("treasury_hot"), row.units)
         postings.post(tx, key, "deposit_reversal", row.asset, [leg], ref)
+    _lay(tx, row, -row.units)
     _set(tx, row, credited=0, credited_to=None)
     _tell("reversed", tx, row, owed_units=str(owed))
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from jobs import payment_build as build
 from jobs import payment_send as send
-from jobs.payment_build import Adjourned, Bumped, Committed, Declined, Disputed, NotBumped, Reserved, Signed
+from jobs.payment_build import Adjourned, Bumped, Committed, Crowded, Declined, Disputed, NotBumped, Reserved, Signed
 from jobs.payment_release import Released, StillAlive, release
 from jobs.payment_send import (
     BumpDue,
@@ -19,6 +19,7 @@ from jobs.payment_send import (
     Final,
     NotSeen,
     ReorgedOut,
+    Reverted,
     Seen,
     Settled,
     StillWaiting,
@@ -50,7 +51,11 @@ PAYMENT = Saga(
     resting=frozenset({State.REVIEW}),
     review=State.REVIEW,
     steps={
-        State.BUILDING: Step(build.reserve, {Reserved: State.RESERVED, Declined: State.RELEASING}, exclusive=True),
+        State.BUILDING: Step(
+            build.reserve,
+            {Reserved: State.RESERVED, Crowded: State.BUILDING, Declined: State.RELEASING, Disputed: State.REVIEW},
+            exclusive=True,
+        ),
         State.RESERVED: Step(
             build.sign,
             {Signed: State.SIGNED, Declined: State.RELEASING, Disputed: State.REVIEW},
@@ -71,6 +76,7 @@ PAYMENT = Saga(
                 Settled: State.SETTLED,
                 Vanished: State.BROADCAST,
                 BumpDue: State.BUMPING,
+                Reverted: State.RELEASING,
                 Contested: State.REVIEW,
             },
         ),

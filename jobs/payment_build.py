@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, insert, or_, select
 
 from jobs import alarms, payment_books
-from jobs.batch import ALONE
+from jobs.assets import on_chain
+from jobs.payment_contents import Contents, contents, flow_of, proposal_of, sign_request, stored
 from jobs.saga import SECOND, Effect, Outcome
 from jobs.services import Services, require_healthy
-from jobs.signer import SignerRefused, SignRequest
+from jobs.signer import SignerRefused
 from ledger import pauses, policy
 from ledger.db import Tx
-from ledger.errors import InsufficientHotFunds, InvalidAddress, InvalidInput, ResourceTaken
-from ledger.schema import account, approval, candidate, deposit, payment, payment_item, resource, withdrawal
-from wallets.protocol import Output, Proposal, SignedTransaction
+from ledger.errors import (
+    FundsLocked,
+    InsufficientHotFunds,
+    InvalidAddress,
+    InvalidInput,
+    LedgerBroken,
+    ResourceTaken,
+    WalletBusy,
+)
+from ledger.schema import candidate, deposit, payment, resource
+from wallets.protocol import Proposal, SignedTransaction
+
+#: Why a withdrawal must not share its payment: the node refused an address of the last one.
+ALONE = "retry_alone"
 
 #: Proposals for one payment before it waits: each round learns of coins that the books do not know yet.
 PROPOSALS_MAX = 8
@@ -26,6 +38,10 @@ PROPOSALS_MAX = 8
 
 class Reserved(Outcome):
     """Resources are chosen, locked in the node and ours in the database."""
+
+
+class Crowded(Outcome):
+    """As many payments of this wallet are on their way as it allows; this one waits its turn."""
 
 
 class Declined(Outcome):
@@ -61,60 +77,39 @@ def declined(reason: str, detail: str = "", effect: Effect | None = None) -> Dec
     return Declined(values={"declined": reason}, reason=reason, detail=detail[:512] or None, effect=effect)
 
 
-@dataclass(frozen=True)
-class Contents:
-    """A payment's outputs and the rows behind them, read in one transaction."""
-
-    outputs: tuple[Output, ...]
-    withdrawals: Sequence[Row[Any]]
-    approvals: dict[int, list[tuple[str, str]]]
-    items: dict[int, tuple[str, int]]
-    frozen: tuple[int, ...]  #: withdrawals whose account may not spend
-
-
-def contents(tx: Tx, payment_id: int) -> Contents:
-    """What this payment is to pay, as its rows say."""
-    i = payment_item.c
-    items = tx.all(select(payment_item).where(i.payment_id == payment_id).order_by(i.id))
-    ids = [item.withdrawal_id for item in items if item.withdrawal_id is not None]
-    rows = tx.all(select(withdrawal).where(withdrawal.c.id.in_(ids)).order_by(withdrawal.c.id))
-    approvals: dict[int, list[tuple[str, str]]] = {}
-    for row in tx.all(select(approval).where(approval.c.withdrawal_id.in_(ids))):
-        approvals.setdefault(row.withdrawal_id, []).append((row.holder, row.mac))
-    frozen_accounts = select(account.c.id).where(
-        account.c.id.in_([row.account_id for row in rows]), account.c.frozen_reason.is_not(None)
-    )
-    frozen = {row.id for row in tx.all(frozen_accounts)}
-    return Contents(
-        tuple(Output(item.address, item.units) for item in items),
-        rows,
-        approvals,
-        {item.withdrawal_id: (item.address, item.units) for item in items if item.withdrawal_id is not None},
-        tuple(row.id for row in rows if row.account_id in frozen),
-    )
-
-
 def reserve(row: Row[Any], services: Services) -> Outcome:
     """Have the node propose resources, lock them there, and claim them in our database."""
     wallet = services.wallet(row.chain)
 
     def read(tx: Tx) -> tuple[Contents, set[str], set[str], str | None]:
         require_healthy(tx, row.chain)
-        paused = pauses.reason(tx, row.asset, "withdrawals")
-        return contents(tx, row.id), live_resources(tx, row.chain), unspendable(tx, row.chain), paused
+        paused = pauses.reason(tx, row.asset, flow_of(row))
+        return contents(tx, row), live_resources(tx, row.chain), unspendable(tx, row.chain), paused
 
     what, live, unripe, paused = services.database.read(read)
     if paused is not None:
         return declined("paused", paused)
     if what.frozen:
         return declined("account_frozen")
+    try:
+        services.require_signer().check(sign_request(row, what))  # some wallets sign while they choose
+    except SignerRefused as error:
+        return _refused(error)
     wallet.free(wallet.held() - live)  # locks whose payment never came to own them
     try:
         proposal = _propose(row, services, what, live | unripe)
+    except WalletBusy as error:
+        return Crowded(reason="wallet_busy", detail=error.detail[:512], due_us=2 * SECOND)
+    except FundsLocked as error:
+        return declined("hot_funds_locked", f"{error.detail}; about {error.blocks} more blocks")
     except InsufficientHotFunds as error:
         return declined("insufficient_hot_funds", error.detail)
     except InvalidInput as error:
         return declined(ALONE if len(what.outputs) > 1 else "address_refused", error.detail)
+    strange = services.database.read(lambda tx: _unknown_resources(tx, row.chain, proposal.expects))
+    if strange:
+        detail = f"the chain shows {strange[0]} as used, which this database never owned: it is not the one that pays"
+        return declined("chain_ahead", detail, partial(_halt, detail=detail))
     wallet.hold(proposal.resources)
     values = {"proposal": asdict(proposal), "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
     return Reserved(values=values, effect=partial(_claim_resources, proposal=proposal))
@@ -124,10 +119,12 @@ def _propose(row: Row[Any], services: Services, what: Contents, excluded: set[st
     """A proposal on coins that our books know: credited deposits and our own change, nothing that came in since."""
     wallet = services.wallet(row.chain)
     for _ in range(PROPOSALS_MAX):
-        proposal = wallet.propose(what.outputs, row.rate, row.rate_max, excluded=excluded)
-        if proposal.own_payees:  # change, which anyone can see: paid, it would be coins that no book explains
+        proposal = wallet.propose(what.spend, row.rate, row.rate_max, excluded=excluded)
+        if (
+            proposal.own_payees and not what.spend.targets
+        ):  # change, which anyone can see: paid, it would be coins that no book explains
             raise InvalidAddress("/address", "is an address of this installation's own wallet")
-        strangers = services.database.read(lambda tx, keys=proposal.resources: _strangers(tx, row.chain, keys))  # type: ignore[misc]
+        strangers = services.database.read(lambda tx, keys=proposal.spends: _strangers(tx, row.chain, keys))  # type: ignore[misc]
         if not strangers:
             return proposal
         excluded = excluded | strangers
@@ -148,11 +145,31 @@ def _strangers(tx: Tx, chain: str, keys: Sequence[str]) -> set[str]:
 
 
 def _claim_resources(tx: Tx, row: Row[Any], proposal: Proposal) -> None:
+    _claim(tx, row, proposal.resources)
+
+
+def _claim(tx: Tx, row: Row[Any], keys: Sequence[str]) -> None:
     claims = [
-        {"chain": row.chain, "resource_key": key, "payment_id": row.id, "live": 1, "created_at": tx.now}
-        for key in proposal.resources
+        {"chain": row.chain, "resource_key": key, "payment_id": row.id, "live": 1, "created_at": tx.now} for key in keys
     ]
-    tx.execute(insert(resource), claims)  # a second owner fails here, at the unique key
+    if claims:
+        tx.execute(insert(resource), claims)  # a second owner fails here, at the unique key
+
+
+def _unknown_resources(tx: Tx, chain: str, keys: Sequence[str]) -> list[str]:
+    r = resource.c
+    known = {
+        row.resource_key for row in tx.all(select(r.resource_key).where(r.chain == chain, r.resource_key.in_(keys)))
+    }
+    return [key for key in keys if key not in known]
+
+
+def _halt(tx: Tx, row: Row[Any], detail: str) -> None:
+    """The key was used elsewhere, or this database was restored: nothing more is signed on this chain."""
+    alarms.raise_(tx, "chain_ahead", f"chain:{row.chain}", detail)
+    for found in on_chain(tx, row.chain):
+        for flow in ("withdrawals", "sweeps"):
+            pauses.stop(tx, found.code, flow, detail[:255], "engine")
 
 
 def live_resources(tx: Tx, chain: str) -> set[str]:
@@ -172,7 +189,7 @@ def sign(row: Row[Any], services: Services) -> Outcome:
     """The signer's own check against committed rows, then signed bytes, stored before anything else happens."""
 
     def read(tx: Tx) -> tuple[Contents, int | None]:
-        what = contents(tx, row.id)
+        what = contents(tx, row)
         return what, payment_books.unbacked(tx, what.withdrawals)
 
     what, unbacked = services.database.read(read)
@@ -184,7 +201,7 @@ def sign(row: Row[Any], services: Services) -> Outcome:
     refused = _refusal(row, services, what)
     if refused is not None:
         return refused
-    signed = services.wallet(row.chain).sign(proposal, what.outputs)
+    signed = services.wallet(row.chain).sign(proposal, what.spend)
     values = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": 1}
     return Signed(values=values, effect=partial(_store_first, signed=signed))
 
@@ -202,21 +219,6 @@ def _refused(error: SignerRefused) -> Declined | Disputed:
     if error.code == "payload_changed":  # letting its withdrawals go would let them be paid again
         return Disputed(reason=reason, detail=detail, effect=effect, due_us=None)
     return declined(reason, detail, effect)
-
-
-def sign_request(row: Row[Any], what: Contents) -> SignRequest:
-    """What the signer is asked about this payment, from committed rows alone."""
-    return SignRequest(
-        payment_id=row.public_id,
-        asset=row.asset,
-        fee_units=row.fee_units or 0,
-        fee_max_units=row.fee_max_units or 0,
-        resources=() if row.proposal is None else proposal_of(row).resources,
-        withdrawals=what.withdrawals,
-        items=what.items,
-        outputs=[(output.address, output.units) for output in what.outputs],
-        approvals=what.approvals,
-    )
 
 
 def _tampered(tx: Tx, row: Row[Any], error: SignerRefused) -> None:
@@ -249,7 +251,7 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
 
     def read(tx: Tx) -> tuple[str | None, tuple[int, ...]]:
         require_healthy(tx, row.chain)
-        return pauses.reason(tx, row.asset, "withdrawals"), contents(tx, row.id).frozen
+        return pauses.reason(tx, row.asset, flow_of(row)), contents(tx, row).frozen
 
     paused, frozen = services.database.read(read)
     if frozen:
@@ -270,7 +272,7 @@ def bump(row: Row[Any], services: Services) -> Outcome:
     def read(tx: Tx) -> tuple[Contents, Row[Any], int, str | None]:
         known = payment_books.candidates(tx, row.id)
         fallback = policy.of(tx, row.asset).payment_rate_fallback
-        return contents(tx, row.id), known[0], fallback, _spent_by_another(tx, row, known)
+        return contents(tx, row), known[0], fallback, _spent_by_another(tx, row, known)
 
     what, newest, fallback, dependent = services.database.read(read)
     wallet = services.wallet(row.chain)
@@ -282,16 +284,19 @@ def bump(row: Row[Any], services: Services) -> Outcome:
     if dependent is not None:  # the node need not know of it yet, or any more
         return NotBumped(reason="change_in_use", detail=f"another payment spends {dependent}", values=given_up)
     try:
-        proposal = wallet.reprice(stored(newest, row), what.outputs, rate, row.fee_max_units)
+        proposal = wallet.reprice(stored(newest, row), what.spend, rate, row.fee_max_units)
     except InsufficientHotFunds as error:
         return NotBumped(reason="fee_ceiling", detail=error.detail[:512], values=given_up)
     except ResourceTaken as error:
         return NotBumped(reason="change_in_use", detail=error.detail[:512], values=given_up)
-    signed = wallet.sign(proposal, what.outputs)
+    if proposal.fee_units > row.fee_max_units:
+        return NotBumped(reason="fee_ceiling", detail=f"a fee of {proposal.fee_units} units", values=given_up)
+    wallet.hold(proposal.resources)
+    signed = wallet.sign(proposal, what.spend)
     number = newest.number + 1
     stored_as: dict[str, Any] = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": number}
     stored_as |= {"bump_rate": None, "sent_at": None}
-    effect = partial(_store_bump, signed=signed, number=number, rate=rate)
+    effect = partial(_store_bump, proposal=proposal, signed=signed, number=number, rate=rate)
     return Bumped(values=stored_as, reason="fee_bump", effect=effect)
 
 
@@ -303,16 +308,12 @@ def _spent_by_another(tx: Tx, row: Row[Any], known: Sequence[Row[Any]]) -> str |
     return None if key is None else str(key)
 
 
-def _store_bump(tx: Tx, row: Row[Any], signed: SignedTransaction, number: int, rate: int) -> None:
+def _store_bump(tx: Tx, row: Row[Any], proposal: Proposal, signed: SignedTransaction, number: int, rate: int) -> None:
+    """Replacements stay on the same resources; one made anew for a chain that replaces nothing may need more."""
+    r = resource.c
+    own = {found.resource_key for found in tx.all(select(r.resource_key).where(r.payment_id == row.id, r.live == 1))}
+    if not own & set(proposal.resources):
+        raise LedgerBroken(f"payment {row.id}: a candidate that shares no resource with it")
+    _claim(tx, row, [key for key in proposal.resources if key not in own])
     _store(tx, row, signed, number, rate)
     payment_books.project(tx, row.id, "broadcast", reason="fee_bump", txid=signed.txid)
-
-
-def proposal_of(row: Row[Any]) -> Proposal:
-    """The proposal as stored when the resources were claimed."""
-    return Proposal(**(dict(row.proposal) | {"resources": tuple(row.proposal["resources"])}))
-
-
-def stored(found: Row[Any], row: Row[Any]) -> SignedTransaction:
-    """A stored candidate as its wallet knows it."""
-    return SignedTransaction(found.txid, found.raw, found.fee_units, proposal_of(row).resources, found.payload)

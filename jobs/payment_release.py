@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from jobs import alarms, payment_books
-from jobs.payment_build import Contents, contents, sign_request, stored
+from jobs.payment_contents import Contents, contents, sign_request, stored
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, require_healthy
 from ledger.db import Tx
@@ -21,7 +21,7 @@ from ledger.schema import resource
 from wallets.protocol import TxState, TxStatus
 
 #: How long withdrawals rest after their payment was declined, by reason.
-REST_SECONDS = {"outflow_cap": 300, "insufficient_hot_funds": 20, "paused": 5}
+REST_SECONDS = {"outflow_cap": 300, "insufficient_hot_funds": 20, "hot_funds_locked": 60, "paused": 5}
 
 
 class Released(Outcome):
@@ -49,7 +49,7 @@ def _alive(row: Row[Any], services: Services) -> str | None:
         known = list(payment_books.candidates(tx, row.id))
         if known:
             require_healthy(tx, row.chain)
-        return payment_books.intent_stands(tx, row.id), known, contents(tx, row.id)
+        return payment_books.intent_stands(tx, row.id), known, contents(tx, row)
 
     intended, known, what = services.database.read(read)
     if not intended and services.require_signer().contradicts(sign_request(row, what)):
@@ -57,7 +57,7 @@ def _alive(row: Row[Any], services: Services) -> str | None:
     wallet = services.wallet(row.chain)
     for candidate in known:
         status = wallet.look_up(stored(candidate, row))
-        if not _harmless(status, intended):
+        if not _harmless(status, intended) and not _reverted(row, status):
             return f"{candidate.txid} is {status.state} at depth {status.depth} and may yet pay"
     return None
 
@@ -66,6 +66,11 @@ def _harmless(status: TxStatus, intended: bool) -> bool:
     if status.state is TxState.CONFLICTED and status.depth >= FINAL_DEPTH:
         return True
     return not intended and status.state in (TxState.UNKNOWN, TxState.CONFLICTED)
+
+
+def _reverted(row: Row[Any], status: TxStatus) -> bool:
+    """In the chain for good, where it paid nobody."""
+    return row.declined == payment_books.REVERTED and status.state is TxState.FAILED
 
 
 def _for_review(detail: str, tx: Tx, row: Row[Any]) -> None:

@@ -22,7 +22,7 @@ EXPIRE_MAX = 500
 def count(tx: Tx, paid_by: Row[Any], units: int) -> None:
     """Add a credited (or, negative, a taken back) deposit to its address, and tell what that makes of the request."""
     home = tx.first(select(address).where(address.c.id == paid_by.address_id).with_for_update())
-    if home is None:
+    if home is None or home.asset != paid_by.asset:  # another asset that shares the address pays no request
         return
     received = home.received_units + units
     state = None if home.expected_units is None else judge(home, received, tx.now)

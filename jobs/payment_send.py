@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Row, update
 
 from jobs import alarms, payment_books
-from jobs.payment_build import stored
+from jobs.payment_contents import stored
 from jobs.saga import SECOND, Outcome
-from jobs.services import Services, require_healthy
+from jobs.services import Services, chain_row, require_healthy
 from ledger import policy
 from ledger.db import Tx
 from ledger.errors import TransactionRefused
@@ -25,6 +25,11 @@ WATCH_US = 30 * SECOND
 SETTLED_US = 600 * SECOND
 #: Depth of a foreign conflict at which the chain has left a question for a person.
 CONTESTED_DEPTH = 6
+#: How long the node must call bytes impossible before others are made in their place.
+INVALID_US = 20 * 60 * SECOND
+
+_MINED = (TxState.CONFIRMED, TxState.FAILED, TxState.UNCLEAR)
+_THERE = (TxState.POOL, *_MINED)
 
 
 class Seen(Outcome):
@@ -55,6 +60,10 @@ class BumpDue(Outcome):
     """Waiting too long at this fee, or an operator asked."""
 
 
+class Reverted(Outcome):
+    """The chain has it for good, took its fee and paid nobody."""
+
+
 class Final(Outcome):
     """Too deep to be looked at again."""
 
@@ -75,17 +84,19 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     """Send the newest stored bytes, again and again if need be; a refusal is judged by what the node knows."""
     known = services.database.read(lambda tx: _candidates(tx, row))
     wallet = services.wallet(row.chain)
-    refusal = None
+    refusal, invalid = None, False
     try:
         wallet.broadcast(stored(known[0], row))
     except TransactionRefused as error:
-        refusal = error.detail
+        refusal, invalid = error.detail, error.invalid
     sights = _look(row, services, known)
-    if any(s.status.state in (TxState.POOL, TxState.CONFIRMED) for s in sights):
+    if any(s.status.state in _THERE for s in sights):
         return Seen(values={"sent_at": row.sent_at or services.database.now()}, due_us=0, effect=_seen)
     contested = _contested(sights)
     if contested is not None:
         return contested
+    if invalid and _invalid_for_long(row, services):
+        return BumpDue(reason="rebuild", detail=(refusal or "")[:512])
     if row.bump_rate is not None or (refusal is not None and _outbid(row, services, known[0])):
         return BumpDue(reason="fee_bump", detail=(refusal or "an operator asked")[:512])
     detail = refusal or "the node took it, and does not show it"
@@ -102,9 +113,9 @@ def watch(row: Row[Any], services: Services) -> Outcome:
 
     known, rules, now = services.database.read(read)
     sights = _look(row, services, known)
-    mined = next((s for s in sights if s.status.state is TxState.CONFIRMED), None)
+    mined = next((s for s in sights if s.status.state in _MINED), None)
     if mined is not None:
-        return _mined(row, mined, rules)
+        return _mined(row, services, mined, rules)
     if not any(s.status.state is TxState.POOL for s in sights):
         effect = partial(_show_broadcast, "not_in_pool")
         return _contested(sights) or Vanished(reason="not_in_pool", detail="sent again as stored", effect=effect)
@@ -115,18 +126,57 @@ def watch(row: Row[Any], services: Services) -> Outcome:
     return StillWaiting(values=values, due_us=WATCH_US, reason=row.status_reason, detail=row.status_detail, effect=back)
 
 
-def _mined(row: Row[Any], mined: Sight, rules: AssetPolicy) -> Outcome:
+def _mined(row: Row[Any], services: Services, mined: Sight, rules: AssetPolicy) -> Outcome:
+    fee = _fee_of(mined)
     values: dict[str, Any] = {"height": mined.status.height, "txid": mined.candidate.txid}
-    values |= {"fee_units": mined.candidate.fee_units, "bump_rate": None}
+    values |= {"fee_units": fee, "bump_rate": None, "created": mined.status.contract}
+    if mined.status.state is TxState.UNCLEAR:
+        return _not_as_promised(mined, values)
+    if mined.status.state is TxState.FAILED:
+        return _failed(row, services, mined, values)
     if mined.status.depth >= rules.withdrawal_confirmations:
         settled = {"settled_candidate": mined.candidate.number, "settlements": row.settlements + 1}
         return Settled(
             values=values | settled,
             due_us=SETTLED_US,
-            effect=lambda tx, r: payment_books.settle(tx, r, mined.candidate),
+            effect=lambda tx, r: payment_books.settle(tx, r, mined.candidate, fee),
         )
     shown = partial(payment_books.project, state="confirming", txid=mined.candidate.txid)
     return StillWaiting(values=values, due_us=WATCH_US, effect=lambda tx, r: shown(tx, r.id))
+
+
+def _fee_of(mined: Sight) -> int:
+    """What the network took: the signed fee, unless the chain tells better."""
+    told = mined.status.fee_units
+    return int(mined.candidate.fee_units if told is None else told)
+
+
+def _failed(row: Row[Any], services: Services, mined: Sight, values: dict[str, Any]) -> Outcome:
+    """Reverted: let go, with its fee booked, once no reorganisation can make it pay after all."""
+    if _is_final(row, services, mined.status):
+        return Reverted(values=values | {"declined": payment_books.REVERTED}, reason=payment_books.REVERTED)
+    shown = partial(payment_books.project, state="confirming", reason="reverting", txid=mined.candidate.txid)
+    return StillWaiting(values=values, due_us=WATCH_US, reason="reverting", effect=lambda tx, r: shown(tx, r.id))
+
+
+def _not_as_promised(mined: Sight, values: dict[str, Any]) -> Contested:
+    """In the chain, and it did something else than it says (a token that moved less): a person must look."""
+    detail = f"{mined.candidate.txid} is in the chain and did not do what it says"
+    effect = partial(_for_review, detail, "not_as_promised")
+    return Contested(values=values, reason="not_as_promised", detail=detail, due_us=None, effect=effect)
+
+
+def _is_final(row: Row[Any], services: Services, status: TxStatus) -> bool:
+    if status.final:
+        return True
+    known = services.database.read(lambda tx: chain_row(tx, row.chain))
+    return known.final_height is None and status.depth >= FINAL_DEPTH
+
+
+def _invalid_for_long(row: Row[Any], services: Services) -> bool:
+    """Whether bytes that can never confirm as the chain stands have been so for some blocks."""
+    since = row.sent_at or row.updated_at
+    return bool(services.database.now() - since >= INVALID_US)
 
 
 def _show_broadcast(reason: str, tx: Tx, row: Row[Any]) -> None:
@@ -135,6 +185,8 @@ def _show_broadcast(reason: str, tx: Tx, row: Row[Any]) -> None:
 
 def _bump_due(row: Row[Any], services: Services, newest: Row[Any], rules: AssetPolicy, now: int) -> bool:
     if row.sent_at is None or now - row.sent_at < rules.payment_bump_after_seconds * SECOND:
+        return False
+    if not services.wallet(row.chain).replaces:
         return False
     market = services.wallet(row.chain).fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
     old = now - row.sent_at >= 2 * rules.payment_bump_after_seconds * SECOND
@@ -160,7 +212,7 @@ def watch_settled(row: Row[Any], services: Services) -> Outcome:
     status = services.wallet(row.chain).look_up(stored(settled, row))
     services.database.read(lambda tx: require_healthy(tx, row.chain))
     if status.state is TxState.CONFIRMED:
-        if status.depth >= FINAL_DEPTH:
+        if _is_final(row, services, status):
             return Final(values={"height": status.height}, due_us=None, effect=_let_coins_go)
         return StillWaiting(values={"height": status.height}, due_us=SETTLED_US)
     effect = lambda tx, r: payment_books.unsettle(tx, r, "reorganised")  # noqa: E731  one expression, named by its use
@@ -193,12 +245,14 @@ def _contested(sights: Sequence[Sight]) -> Contested | None:
     foreign = sorted({txid for s in sights for txid in s.status.conflicting} - ours)
     named = ", ".join(foreign) or "a transaction that this wallet does not know"
     detail = f"its inputs were spent {depth} blocks deep by {named}"
-    return Contested(reason="inputs_spent", detail=detail[:512], due_us=None, effect=partial(_for_review, detail))
+    return Contested(
+        reason="inputs_spent", detail=detail[:512], due_us=None, effect=partial(_for_review, detail, "inputs_spent")
+    )
 
 
-def _for_review(detail: str, tx: Tx, row: Row[Any]) -> None:
+def _for_review(detail: str, reason: str, tx: Tx, row: Row[Any]) -> None:
     alarms.raise_(tx, "payment_contested", f"payment:{row.id}", detail)
-    payment_books.project(tx, row.id, "review", reason="inputs_spent")
+    payment_books.project(tx, row.id, "review", reason=reason)
 
 
 def _seen(tx: Tx, row: Row[Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from jobs import alarms, payment_books
-from jobs.payment_build import stored
+from jobs.payment_contents import stored
 from jobs.services import Services, chain_row
 from jobs.tasks import Ran
 from ledger import balances, pauses

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 _FIELDS = (
@@ -41,6 +42,10 @@ class RowMac:
     def approval(self, withdrawal_mac: str, holder: str) -> str:
         """The MAC of one person's approval of exactly that withdrawal."""
         return self._over("approval", withdrawal_mac, holder)
+
+    def call(self, public_id: str, call: Mapping[str, Any]) -> str:
+        """The MAC of a contract call that an operator ordered, as exactly that payment."""
+        return self._over("call", public_id, *(f"{name}={call.get(name)}" for name in ("chain", "to", "data")))
 
     def same(self, stored: str, computed: str) -> bool:
         """Compare in constant time."""

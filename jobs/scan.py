@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
 from jobs import alarms, views
+from jobs.assets import codes_by_contract, native
 from jobs.deposit_state import OPEN_STATES
 from jobs.runtime import nudge
 from jobs.saga import SECOND, Saga
@@ -23,11 +24,13 @@ from ledger.db import Tx
 from ledger.errors import LedgerBroken, NodeUnavailable, WrongNetwork
 from ledger.ids import new_id
 from ledger.policy import FINAL_DEPTH
-from ledger.schema import address, asset, chain, deposit
+from ledger.schema import address, asset, chain, deposit, index_counter, ready_address
 from wallets.protocol import ChainWallet, DepositPage, DepositStatus, FeeMarket, NodeHealth, SeenDeposit, Tip
 
 #: New deposits written in one run; when a block brings more, the cursor stays and the next run goes on.
 NEW_MAX = 200
+#: Ready addresses taken over from the wallet in one run.
+MADE_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,11 @@ def scan(row: Row[Any], services: Services, sagas: Mapping[str, Saga]) -> Ran:
     moved = known.tip_hash != page.tip.hash
     asked = [_as_seen(r) for key, r in open_rows.items() if key not in listed and (moved or r.seen != "confirmed")]
     again = wallet.look_up_deposits(asked) if asked else {}
-    rules = services.database.read(lambda tx: policy.of(tx, _native(tx, name)))
+    rules = services.database.read(lambda tx: policy.of(tx, native(tx, name)))
     market = wallet.fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
     found = Observation(page, again, market, open_rows)
     more = _more(services, name, found)
-    return Ran(effect=lambda tx, _: _record(tx, name, found, sagas), due_us=0 if more else None)
+    return Ran(effect=lambda tx, _: _record(tx, name, found, sagas), due_us=0 if more or page.more else None)
 
 
 def _more(services: Services, name: str, found: Observation) -> bool:
@@ -97,33 +100,31 @@ def _unhealthy(tx: Tx, name: str, health: NodeHealth) -> None:
 def _open_deposits(tx: Tx, name: str) -> dict[str, Row[Any]]:
     d = deposit.c
     live = d.state.in_(OPEN_STATES) & d.due_at.is_not(None)
-    rows = tx.all(select(deposit).where(d.chain == name, live))
+    query = select(deposit, asset.c.contract).join(asset, asset.c.code == d.asset)
+    rows = tx.all(query.where(d.chain == name, live))
     return {row.output_key: row for row in rows}
 
 
 def _as_seen(row: Row[Any]) -> SeenDeposit:
     status = DepositStatus(row.seen)
-    return SeenDeposit(row.output_key, row.txid, row.address, row.units, status, row.height, row.block_hash)
-
-
-def _native(tx: Tx, name: str) -> str:
-    found = select(asset.c.code).where(asset.c.chain == name, asset.c.contract.is_(None))
-    return str(tx.value(found))
+    return SeenDeposit(
+        row.output_key, row.txid, row.address, row.units, status, row.height, row.block_hash, token=row.contract
+    )
 
 
 def _record(tx: Tx, name: str, found: Observation, sagas: Mapping[str, Saga]) -> None:
     before = chain_row(tx, name)
     known = _known(tx, name, [seen.key for seen in found.page.deposits]) | dict(found.open_rows)
     fresh = _fresh(found.page, known)
-    code = _native(tx, name)
+    codes = codes_by_contract(tx, name)
     for seen in fresh[:NEW_MAX]:
-        _insert(tx, name, code, seen, sagas["deposit"])
+        _insert(tx, name, codes[seen.token], seen, sagas["deposit"])
     for seen in [*found.page.deposits, *found.again.values()]:
         if seen.key in known:
             _update(tx, known[seen.key], seen, sagas["deposit"])
     _write_chain(tx, before, found, complete=len(fresh) <= NEW_MAX)
     if before.tip_hash != found.page.tip.hash:
-        _wake_by_tip(tx, name, found.page.tip, sagas)
+        _wake_by_tip(tx, name, found.page.tip, found.page.final_height, sagas)
 
 
 def _known(tx: Tx, name: str, keys: Sequence[str]) -> dict[str, Row[Any]]:
@@ -160,6 +161,8 @@ def _sight(seen: SeenDeposit) -> dict[str, Any]:
     return {
         "seen": str(seen.status),
         "seen_reason": seen.reason or None,
+        "locked": int(seen.locked),
+        "suspect": seen.suspect or None,
         "height": seen.height,
         "block_hash": seen.block_hash,
     }
@@ -186,20 +189,20 @@ def _write_chain(tx: Tx, before: Row[Any], found: Observation, *, complete: bool
     values: dict[str, Any] = {"tip_height": tip.height, "tip_hash": tip.hash, "scanned_at": tx.now, "health_at": tx.now}
     values |= {"health_reason": None, "health_detail": None}
     values |= {"fee_rate": found.market.rate, "fee_source": found.market.source}
+    values["final_height"] = found.page.final_height
     if complete:
         values["scan_cursor"] = found.page.cursor
     tx.execute(update(chain).where(chain.c.name == before.name).values(values))
     alarms.clear(tx, f"chain:{before.name}")
 
 
-def _wake_by_tip(tx: Tx, name: str, tip: Tip, sagas: Mapping[str, Saga]) -> None:
+def _wake_by_tip(tx: Tx, name: str, tip: Tip, final_height: int | None, sagas: Mapping[str, Saga]) -> None:
     """A new block: everything that it can have moved is due now."""
     d = deposit.c
-    ripe = d.height <= tip.height + 1 - d.confirmations_needed
+    buried_height = tip.height + 1 - FINAL_DEPTH if final_height is None else final_height
+    ripe = or_(d.height <= tip.height + 1 - d.confirmations_needed, d.height <= buried_height)
     waiting = (d.chain == name) & (d.state == "confirming") & or_(d.confirmations_needed.is_(None), ripe)
-    buried = (
-        (d.chain == name) & d.state.in_(("credited", "held", "ignored")) & (d.height <= tip.height + 1 - FINAL_DEPTH)
-    )
+    buried = (d.chain == name) & d.state.in_(("credited", "held", "ignored")) & (d.height <= buried_height)
     for condition in (waiting, buried & d.due_at.is_not(None)):
         ids = [row.id for row in tx.all(select(d.id).where(condition))]
         if ids:
@@ -221,27 +224,45 @@ def watch(row: Row[Any], services: Services) -> Ran:
     if book_key is None:
         raise NodeUnavailable("the wallet has not been opened yet")
     watched = wallet.watch(wanted)
+
     book = services.address_book(name)
+    made = [] if book.derives else _made(services, wallet, name, watched)
 
     def publish(tx: Tx, _: Row[Any]) -> None:
-        tx.execute(
-            update(chain).where(chain.c.name == name, chain.c.watched_count < watched).values(watched_count=watched)
-        )
+        if made:
+            tx.execute(insert(ready_address), made)
+        ready = watched if book.derives else int(made[-1]["idx"]) + 1 if made else 0
+        tx.execute(update(chain).where(chain.c.name == name, chain.c.watched_count < ready).values(watched_count=ready))
         a = address.c
-        pending = (a.chain == name) & (a.state == "pending") & (a.idx < watched)
+        pending = (a.chain == name) & (a.state == "pending") & (a.idx < chain_row(tx, name).watched_count)
         for home in tx.all(select(a.id, a.idx).where(pending).order_by(a.idx).limit(1_000)):
-            values = {"address": book.at(book_key, home.idx), "state": "ready", "updated_at": tx.now}
+            text = book.at(book_key, home.idx) if book.derives else _ready(tx, name, home.idx)
+            values = {"address": text, "state": "ready", "updated_at": tx.now}
             tx.execute(update(address).where(a.id == home.id).values(values | {"version": a.version + 1}))
 
-    return Ran(effect=publish, due_us=None if watched >= wanted else SECOND)
+    complete = watched >= wanted and len(made) < MADE_MAX
+    return Ran(effect=publish, due_us=None if complete else SECOND if watched < wanted else 0)
+
+
+def _made(services: Services, wallet: ChainWallet, name: str, watched: int) -> list[dict[str, Any]]:
+    """Addresses that the wallet has made and stored, and our tables do not know yet: some, in index order."""
+    highest = select(func.max(ready_address.c.idx)).where(ready_address.c.chain == name)
+    last = services.database.read(lambda tx: tx.value(highest))
+    start = 0 if last is None else int(last) + 1
+    count = min(watched - start, MADE_MAX)
+    texts = wallet.addresses(start, count) if count > 0 else ()
+    return [{"chain": name, "idx": start + i, "address": text} for i, text in enumerate(texts)]
+
+
+def _ready(tx: Tx, name: str, index: int) -> str:
+    r = ready_address.c
+    return str(tx.one(select(r.address).where(r.chain == name, r.idx == index)).address)
 
 
 def _wanted(tx: Tx, name: str) -> tuple[int, str | None]:
-    from ledger.schema import index_counter
-
     known = chain_row(tx, name)
     following = tx.value(select(index_counter.c.next_index).where(index_counter.c.chain == name))
-    ahead = policy.of(tx, _native(tx, name)).address_watch_ahead
+    ahead = policy.of(tx, native(tx, name)).address_watch_ahead
     enough = following + ahead // 2 <= known.watched_count
     return (known.watched_count if enough else following + ahead), known.account_public_key
 

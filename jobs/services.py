@@ -12,8 +12,7 @@ from jobs.row_mac import RowMac
 from jobs.signer import Signer
 from ledger.db import Database, Tx
 from ledger.errors import CofferError, NodeNotReady
-from ledger.money import Asset
-from ledger.schema import asset as asset_table
+from ledger.policy import FINAL_DEPTH
 from ledger.schema import chain as chain_table
 from wallets.protocol import AddressBook, ChainWallet
 
@@ -31,6 +30,7 @@ class Services:
     mac: RowMac | None = None
     signer: Signer | None = None
     wallets: Mapping[str, ChainWallet] = field(default_factory=dict)
+    cold_addresses: Mapping[str, str] = field(default_factory=dict)  #: chain -> where moves to cold go
 
     def address_book(self, chain: str) -> AddressBook:
         return self.address_books(chain)
@@ -67,12 +67,15 @@ def require_healthy(tx: Tx, chain: str) -> Row[Any]:
     return row
 
 
-def asset_of(tx: Tx, code: str) -> Asset | None:
-    """An enabled asset by its public code."""
-    row = tx.first(select(asset_table).where(asset_table.c.code == code, asset_table.c.enabled == 1))
-    if row is None:
-        return None
-    from ledger.founding import NATIVE_ASSETS
+def is_final(known: Row[Any], height: int) -> bool:
+    """Whether a block of this chain is too deep to be looked at again: by the chain's own word where it has one."""
+    if known.final_height is not None:
+        return bool(height <= known.final_height)
+    return bool(known.tip_height - height + 1 >= FINAL_DEPTH)
 
-    native = next((a for a in NATIVE_ASSETS if a.code == row.code), None)
-    return native or Asset(row.code, row.chain, row.decimals)
+
+def is_deep(known: Row[Any], height: int, confirmations: int) -> bool:
+    """Whether a block has this many confirmations. `FINAL_DEPTH` or more asks for a final one."""
+    if confirmations >= FINAL_DEPTH:
+        return is_final(known, height)
+    return bool(known.tip_height - height + 1 >= confirmations)

@@ -45,31 +45,77 @@ class SignRequest:
     items: Mapping[int, tuple[str, int]]  #: withdrawal id -> (address, units) that would be signed
     outputs: Sequence[tuple[str, int]]  #: all (address, units) that would be signed, our change aside
     approvals: Mapping[int, Sequence[tuple[str, str]]]
+    purpose: str = "withdrawal"
+    fee_asset: str = ""  #: what the network is paid in; empty: the asset itself
+    targets: Sequence[int] = ()  #: the own index behind each output; the wallet proves each by its keys
+    call: Mapping[str, Any] | None = None
+    mac: str | None = None  #: of the call
+    token: str | None = None  #: the contract behind the asset
+    chain: str = ""
 
 
 class Signer:
-    """Checks every signature request. `caps_units` is asset -> the most that may leave in 24 hours, fees included."""
+    """Checks every signature request. `caps_units` is asset -> the most that may leave in 24 hours, fees included;
+    `cold` is chain -> the only address that moves to cold may pay. Neither comes from the database."""
 
-    def __init__(self, folder: Path, mac: RowMac, caps_units: Mapping[str, int]) -> None:
+    def __init__(
+        self, folder: Path, mac: RowMac, caps_units: Mapping[str, int], cold: Mapping[str, str] | None = None
+    ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / "signed.sqlite3"
         self._mac = mac
         self._caps = dict(caps_units)
+        self._cold = dict(cold or {})
         with closing(self._open()) as record:
             record.executescript(_SCHEMA)
 
     def admit(self, request: SignRequest) -> None:
         """Record that this payment is to be signed, once. Raises `SignerRefused` and records nothing otherwise."""
+        self.check(request)
+        if request.fee_units > request.fee_max_units:
+            raise SignerRefused("fee_above_ceiling", f"a fee of {request.fee_units} is above {request.fee_max_units}")
+        out = sum(units for _, units in request.outputs) if request.purpose == "withdrawal" else 0
+        amounts = {request.asset: out}
+        fee_asset = request.fee_asset or request.asset
+        amounts[fee_asset] = amounts.get(fee_asset, 0) + request.fee_max_units
+        self._count(request, {asset: units for asset, units in amounts.items() if units})
+
+    def check(self, request: SignRequest) -> None:
+        """Whether the rows are what was committed and may be paid at all, whatever the wallet comes to choose.
+        Raises `SignerRefused`; records nothing."""
+        if request.purpose == "withdrawal":
+            self._check_withdrawals(request)
+        elif request.withdrawals or request.items:
+            raise SignerRefused("item_mismatch", f"a payment for {request.purpose} pays no withdrawal")
+        elif request.purpose == "cold":
+            self._check_cold(request)
+        elif request.purpose == "call":
+            self._check_call(request)
+        elif request.call is not None or len(request.targets) != len(request.outputs):
+            raise SignerRefused("target_missing", f"a payment for {request.purpose} pays nobody but this wallet")
+
+    def _check_withdrawals(self, request: SignRequest) -> None:
+        if request.call is not None or request.targets:
+            raise SignerRefused("item_mismatch", "a withdrawal calls no contract and does not pay ourselves")
         for row in request.withdrawals:
             self._check_withdrawal(row, request)
         ids = [row.id for row in request.withdrawals]
         one_each = len(ids) == len(set(ids)) and set(ids) == set(request.items)
         if not one_each or sorted(request.outputs) != sorted(request.items.values()):
             raise SignerRefused("item_mismatch", "each output answers to exactly one withdrawal")
-        if request.fee_units > request.fee_max_units:
-            raise SignerRefused("fee_above_ceiling", f"a fee of {request.fee_units} is above {request.fee_max_units}")
-        total = request.fee_max_units + sum(units for _, units in request.outputs)
-        self._count(request, total)
+
+    def _check_cold(self, request: SignRequest) -> None:
+        known = self._cold.get(request.chain)
+        if known is None or request.call is not None or [address for address, _ in request.outputs] != [known]:
+            raise SignerRefused(
+                "cold_mismatch", "a move to cold pays the cold address of the settings and nothing else"
+            )
+
+    def _check_call(self, request: SignRequest) -> None:
+        if request.outputs or request.call is None or request.mac is None:
+            raise SignerRefused("call_mismatch", "a contract call pays nobody and carries a MAC")
+        if not self._mac.same(request.mac, self._mac.call(request.payment_id, request.call)):
+            raise SignerRefused("mac_mismatch", "the contract call is not what an operator ordered")
 
     def _check_withdrawal(self, row: Any, request: SignRequest) -> None:
         if not self._mac.same(row.mac, self._mac.withdrawal(row)):
@@ -102,10 +148,10 @@ class Signer:
                 record.execute("INSERT INTO released (payment, at) VALUES (?, ?)", (payment_id, int(time.time())))
             record.commit()
 
-    def _count(self, request: SignRequest, total: int) -> None:
-        cap = self._caps.get(request.asset)
-        if cap is None:
-            raise SignerRefused("outflow_cap", f"the signer has no daily cap for {request.asset}")
+    def _count(self, request: SignRequest, amounts: Mapping[str, int]) -> None:
+        for asset in amounts:
+            if asset not in self._caps:
+                raise SignerRefused("outflow_cap", f"the signer has no daily cap for {asset}")
         payload = _payload(request)
         with closing(self._open()) as record:
             record.execute("BEGIN IMMEDIATE")
@@ -115,16 +161,27 @@ class Signer:
                     raise SignerRefused("payload_changed", "this payment was signed before with other contents")
                 return
             _check_first(record, request)
-            since = int(time.time()) - DAY_SECONDS
-            rows = record.execute("SELECT units FROM signed WHERE asset = ? AND at > ?", (request.asset, since))
-            spent = sum(int(row[0]) for row in rows)
-            if spent + total > cap:
-                raise SignerRefused("outflow_cap", f"the signer let out {spent} of {cap} units in the last 24 hours")
-            values = (request.payment_id, request.asset, str(total), payload, int(time.time()))
-            record.execute("INSERT INTO signed (payment, asset, units, payload, at) VALUES (?, ?, ?, ?, ?)", values)
+            _check_token(record, request)
+            for asset, units in amounts.items():
+                self._check_cap(record, asset, units)
+            now = int(time.time())
+            record.execute(
+                "INSERT INTO signed (payment, payload, at) VALUES (?, ?, ?)", (request.payment_id, payload, now)
+            )
+            outflows = [(request.payment_id, asset, str(units), now) for asset, units in amounts.items()]
+            record.executemany("INSERT INTO outflow (payment, asset, units, at) VALUES (?, ?, ?, ?)", outflows)
             members = [(row.public_id, request.payment_id) for row in request.withdrawals]
             record.executemany("INSERT INTO signed_withdrawal (withdrawal, payment) VALUES (?, ?)", members)
             record.commit()
+
+    def _check_cap(self, record: sqlite3.Connection, asset: str, units: int) -> None:
+        since = int(time.time()) - DAY_SECONDS
+        rows = record.execute("SELECT units FROM outflow WHERE asset = ? AND at > ?", (asset, since))
+        spent, cap = sum(int(row[0]) for row in rows), self._caps[asset]
+        if spent + units > cap:
+            raise SignerRefused(
+                "outflow_cap", f"the signer let out {spent} of {cap} units of {asset} in the last 24 hours"
+            )
 
     def _open(self) -> sqlite3.Connection:
         record = sqlite3.connect(self._path, timeout=10, isolation_level=None)
@@ -136,9 +193,22 @@ class Signer:
 def _payload(request: SignRequest) -> str:
     """A hash of all that the payment would pay, its fee ceiling and the coins it spends included."""
     paid = [[row.public_id, row.address, str(row.units)] for row in request.withdrawals]
-    parts = [request.asset, str(request.fee_max_units), sorted(paid), sorted(request.resources)]
-    body = json.dumps(parts, separators=(",", ":"))
+    parts: list[Any] = [request.asset, str(request.fee_max_units), sorted(paid), sorted(request.resources)]
+    if request.purpose != "withdrawal":
+        own = [[address, str(units)] for address, units in request.outputs]
+        parts += [request.purpose, sorted(own), list(request.targets), dict(request.call or {})]
+    body = json.dumps(parts, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(body.encode("utf-8")).hexdigest()
+
+
+def _check_token(record: sqlite3.Connection, request: SignRequest) -> None:
+    """An asset stands for the contract that it stood for when it was first signed, whatever its row says today."""
+    if request.token is None:
+        return
+    record.execute("INSERT OR IGNORE INTO token (asset, contract) VALUES (?, ?)", (request.asset, request.token))
+    known = record.execute("SELECT contract FROM token WHERE asset = ?", (request.asset,)).fetchone()
+    if known[0] != request.token:
+        raise SignerRefused("token_changed", f"{request.asset} stood for the contract {known[0]} before")
 
 
 def _check_first(record: sqlite3.Connection, request: SignRequest) -> None:
@@ -154,9 +224,21 @@ SELECT payment FROM signed_withdrawal WHERE withdrawal = ? AND payment NOT IN (S
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
-    payment TEXT PRIMARY KEY, asset TEXT NOT NULL, units TEXT NOT NULL, payload TEXT NOT NULL, at INTEGER NOT NULL
+    payment TEXT PRIMARY KEY, payload TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS signed_day ON signed (asset, at);
+CREATE TABLE IF NOT EXISTS outflow (
+    payment TEXT NOT NULL, asset TEXT NOT NULL, units TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (payment, asset)
+) STRICT;
+CREATE TABLE IF NOT EXISTS token (asset TEXT PRIMARY KEY, contract TEXT NOT NULL) STRICT;
+CREATE TRIGGER IF NOT EXISTS token_no_update BEFORE UPDATE ON token
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS token_no_delete BEFORE DELETE ON token
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE INDEX IF NOT EXISTS outflow_day ON outflow (asset, at);
+CREATE TRIGGER IF NOT EXISTS outflow_no_update BEFORE UPDATE ON outflow
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS outflow_no_delete BEFORE DELETE ON outflow
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TABLE IF NOT EXISTS signed_withdrawal (
     withdrawal TEXT NOT NULL, payment TEXT NOT NULL, PRIMARY KEY (withdrawal, payment)
 ) STRICT;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.saga import SECOND, Outcome, Saga, Step
 from ledger.db import Tx
+from ledger.founding import CHAINS
 from ledger.schema import task
 
 
@@ -29,13 +30,20 @@ class Ran(Outcome):
 
 TaskFunction = Callable[[Row[Any], Any], Ran]
 
-#: name -> (queue, seconds between runs). `chain` tasks are named `<work>:<chain>`.
+#: Work of each chain's own queue, in seconds between runs; the rows are named `<work>:<chain>`.
+OF_A_CHAIN: dict[str, float] = {
+    "scan": 5,
+    "batch": 2,
+    "watch": 10,
+    "relock": 300,
+    "reconcile": 300,
+    "sync": 300,
+    "sweep": 3_600,
+    "hot": 60,
+}
+
+#: name -> (queue, seconds between runs) of what belongs to no chain.
 SCHEDULE: dict[str, tuple[str, float]] = {
-    "scan:bitcoin": ("bitcoin", 5),
-    "batch:bitcoin": ("bitcoin", 2),
-    "watch:bitcoin": ("bitcoin", 10),
-    "relock:bitcoin": ("bitcoin", 300),
-    "reconcile:bitcoin": ("bitcoin", 300),
     "sequence": ("tasks", 1),
     "requests": ("tasks", 5),
     "snapshot": ("tasks", 600),
@@ -56,10 +64,11 @@ def saga(functions: dict[str, TaskFunction]) -> Saga:
     return Saga("task", task, TaskState.ACTIVE, frozenset(), {TaskState.ACTIVE: Step(run, {Ran: TaskState.ACTIVE})})
 
 
-def found(tx: Tx) -> None:
+def found(tx: Tx, chains: Collection[str] = CHAINS) -> None:
     """Make the rows of all tasks that do not exist yet."""
     there = {row.name for row in tx.all(select(task.c.name))}
-    for name, (queue, seconds) in SCHEDULE.items():
+    wanted = SCHEDULE | {f"{work}:{chain}": (chain, every) for work, every in OF_A_CHAIN.items() for chain in chains}
+    for name, (queue, seconds) in wanted.items():
         if name not in there:
             clock = {"due_at": tx.now, "created_at": tx.now, "updated_at": tx.now}
             values = {"name": name, "queue": queue, "interval_us": int(seconds * SECOND), "state": TaskState.ACTIVE}

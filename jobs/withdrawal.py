@@ -14,8 +14,9 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs import debts, tasks, views
+from jobs.assets import asset_of
 from jobs.caller import Caller
-from jobs.services import Services, asset_of, chain_row
+from jobs.services import Services, chain_row
 from ledger import accounts, balances, history, holds, pauses, policy
 from ledger.db import Tx
 from ledger.errors import (

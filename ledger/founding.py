@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
@@ -10,19 +12,26 @@ from ledger.audit import GENESIS
 from ledger.db import Database, Tx
 from ledger.errors import SchemaMismatch
 from ledger.ids import new_id
-from ledger.money import BTC, Asset
+from ledger.money import BTC, ETH, XMR, Asset
 from ledger.schema import account, asset, audit_head, chain, index_counter, installation, project
 
 #: Assets that exist from the start; tokens are added as rows by operators.
-NATIVE_ASSETS = (BTC,)
+NATIVE_ASSETS = (BTC, XMR, ETH)
 
 
-def found(database: Database, mode: str) -> None:
-    """Write the first rows. Raises `SchemaMismatch` when the database was founded for the other mode."""
+#: Every chain that this program knows.
+CHAINS = tuple(native.chain for native in NATIVE_ASSETS)
+
+
+def found(database: Database, mode: str, chains: Collection[str] = CHAINS) -> None:
+    """Write the first rows; coins of other chains than `chains` start disabled.
+
+    Raises `SchemaMismatch` when the database was founded for the other mode.
+    """
     try:
-        database.run(lambda tx: _found(tx, mode), "found")
+        database.run(lambda tx: _found(tx, mode, chains), "found")
     except IntegrityError:  # another process founded it in this very moment: see what it made of it
-        database.run(lambda tx: _found(tx, mode), "found")
+        database.run(lambda tx: _found(tx, mode, chains), "found")
 
 
 def check_mode(database: Database, mode: str) -> None:
@@ -32,7 +41,7 @@ def check_mode(database: Database, mode: str) -> None:
         raise SchemaMismatch(f"COFFER_MODE is {mode}, the database was made for {there or 'nothing yet'}")
 
 
-def _found(tx: Tx, mode: str) -> None:
+def _found(tx: Tx, mode: str, chains: Collection[str]) -> None:
     there = tx.value(select(installation.c.mode))
     if there is not None:
         if there != mode:
@@ -49,12 +58,12 @@ def _found(tx: Tx, mode: str) -> None:
     )
     tx.execute(insert(audit_head).values(id=1, audit_id=0, hash=GENESIS))
     for native in NATIVE_ASSETS:
-        _add_asset(tx, native)
+        _add_asset(tx, native, enabled=native.chain in chains)
 
 
-def _add_asset(tx: Tx, native: Asset) -> None:
+def _add_asset(tx: Tx, native: Asset, *, enabled: bool) -> None:
     if tx.value(select(chain.c.name).where(chain.c.name == native.chain)) is None:
         tx.execute(insert(chain).values(name=native.chain, watched_count=0))
         tx.execute(insert(index_counter).values(chain=native.chain, next_index=0))
-    values = {"code": native.code, "chain": native.chain, "decimals": native.decimals, "enabled": 1}
-    tx.execute(insert(asset).values(values | {"created_at": tx.now}))
+    values = {"code": native.code, "chain": native.chain, "decimals": native.decimals}
+    tx.execute(insert(asset).values(values | {"enabled": int(enabled), "created_at": tx.now}))

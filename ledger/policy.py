@@ -48,14 +48,78 @@ class AssetPolicy:
 
     address_watch_ahead: int = 2_000
 
+    hot_low_units: int = 0  #: below this much spendable hot money an alarm is raised
+    hot_ceiling_units: int = 0  #: above this much the rest moves to the cold address; 0: nothing moves
+    hot_keep_units: int = 0  #: what stays hot after such a move
+    hot_outputs: int = 0  #: separately spendable outputs to keep ahead of payouts, where change must wait
+    sweep_minimum_units: int = 0  #: what lies on an index is left there below this
+    sweep_cost_ppm_max: int = 50_000  #: of the chain's own coin: the fee may be at most this part of what it moves
+    sweep_batched: int = 0  #: 1: tokens are collected many at a time, by delegation (EIP-7702)
+
     def confirmations(self, units: int) -> int:
         """How many confirmations a deposit of this amount needs."""
         needed = next((n for up_to, n in self.deposit_tiers if units <= up_to), self.deposit_tiers[-1][1])
         return max(needed, self.deposit_confirmations_floor)
 
 
-#: What differs from the defaults per asset; units above are satoshi.
-DEFAULTS: dict[str, AssetPolicy] = {"BTC": AssetPolicy()}
+_GWEI = 10**9
+_PICO = 10**12
+
+#: Units above are satoshi; here piconero.
+_MONERO = AssetPolicy(
+    deposit_minimum_units=_PICO // 1_000,
+    deposit_tiers=((_PICO, 12), (100 * _PICO, 20), (UNITS_BOUND, 30)),  # 18 blocks were once undone
+    withdrawal_minimum_units=_PICO // 1_000,
+    withdrawal_maximum_units=1_000 * _PICO,
+    withdrawal_daily_units=10_000 * _PICO,
+    withdrawal_approval_above_units=100 * _PICO,
+    withdrawal_fee_units=_PICO // 2_000,
+    withdrawal_confirmations=10,
+    payment_outputs=15,
+    payment_rate_fallback=20_000,  # piconero per byte
+    payment_rate_max=5_000_000,
+    address_watch_ahead=500,
+    hot_outputs=16,
+    sweep_minimum_units=_PICO // 100,
+)
+
+#: Here wei, and wei per gas.
+_ETHEREUM = AssetPolicy(
+    deposit_minimum_units=10**15,
+    deposit_tiers=((10**18, 12), (UNITS_BOUND, FINAL_DEPTH)),  # the last tier waits for `finalized`
+    withdrawal_minimum_units=10**15,
+    withdrawal_maximum_units=1_000 * 10**18,
+    withdrawal_daily_units=10_000 * 10**18,
+    withdrawal_approval_above_units=100 * 10**18,
+    withdrawal_fee_units=10**15,
+    withdrawal_confirmations=12,
+    payment_window_ms=0,  # nobody shares a transaction: company is not waited for
+    payment_outputs=1,
+    payment_rate_fallback=20 * _GWEI,
+    payment_rate_max=500 * _GWEI,
+    payment_bump_after_seconds=300,
+    hot_low_units=10**17,
+    sweep_minimum_units=5 * 10**15,
+)
+
+#: What differs from the defaults per asset. A token has Ethereum's rules and amounts of its own, from `token_rules`.
+DEFAULTS: dict[str, AssetPolicy] = {"BTC": AssetPolicy(), "XMR": _MONERO, "ETH": _ETHEREUM}
+
+
+def token_rules(decimals: int) -> dict[str, int]:
+    """The amounts that a new token starts with, in its atomic units; operators set them as they see fit."""
+    one = 10**decimals
+    return {
+        "deposit_minimum_units": one,
+        "withdrawal_minimum_units": one,
+        "withdrawal_maximum_units": 100_000 * one,
+        "withdrawal_daily_units": 1_000_000 * one,
+        "withdrawal_approval_above_units": 10_000 * one,
+        "withdrawal_fee_units": one,  # flat until rates exist: it pays for gas
+        "sweep_minimum_units": 10 * one,
+        "hot_low_units": 0,
+    }
+
 
 #: (least, most) for whole numbers. An order outside is a typing error, not a policy.
 _BOUNDS: dict[str, tuple[int, int]] = {
@@ -65,12 +129,15 @@ _BOUNDS: dict[str, tuple[int, int]] = {
     "withdrawal_confirmations": (1, FINAL_DEPTH),
     "payment_window_ms": (0, 600_000),
     "payment_outputs": (1, 500),
-    "payment_rate_fallback": (1_000, 1_000_000),
-    "payment_rate_max": (1_000, 5_000_000),
+    "payment_rate_fallback": (1_000, 10**13),
+    "payment_rate_max": (1_000, 10**13),
     "payment_blocks_target": (1, 1008),
     "payment_bump_after_seconds": (10, 7 * 86_400),
     "payment_resend_seconds": (2, 3_600),
     "address_watch_ahead": (100, 500_000),
+    "hot_outputs": (0, 200),
+    "sweep_cost_ppm_max": (0, 1_000_000),
+    "sweep_batched": (0, 1),
 }
 
 
@@ -80,7 +147,7 @@ def of(tx: Tx, asset: str) -> AssetPolicy:
     rows = tx.all(select(policy.c.name, policy.c.value).where(policy.c.id.in_(newest)))
     known = {f.name for f in fields(AssetPolicy)}
     values = {row.name: _plain(row.name, row.value) for row in rows if row.name in known and row.value is not None}
-    return replace(DEFAULTS.get(asset, AssetPolicy()), **values)
+    return replace(DEFAULTS.get(asset, _ETHEREUM), **values)  # an asset with no defaults of its own is a token
 
 
 def change(tx: Tx, asset: str, name: str, value: Any, actor: str) -> AssetPolicy:

@@ -217,7 +217,7 @@ class FeeMarket:
 class AddressBook(Protocol):
     """The part of a chain that needs no node and no secret: what the API process may hold.
 
-    `derives`: addresses come from the public key alone; otherwise the wallet makes them ahead (`ChainWallet.addresses`).
+    `derives`: addresses come from the public key alone; otherwise `ChainWallet.addresses` has them, made ahead.
     `apart`: each index holds its own money until it is swept to the hot wallet. `shared`: one address serves any
     number of assets, so that an account needs only one.
     """

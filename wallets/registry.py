@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ledger.errors import NodeNotReady, WrongNetwork
-from wallets.protocol import AddressBook, ChainWallet
+from wallets.protocol import AddressBook, ChainWallet, Directory
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -24,9 +24,9 @@ def address_book(chain: str, settings: Settings) -> AddressBook:
     return _find(_ADDRESS_BOOKS, chain)(settings)
 
 
-def wallet(chain: str, settings: Settings) -> ChainWallet:
+def wallet(chain: str, settings: Settings, directory: Directory) -> ChainWallet:
     """The master wallet of a chain; connects to nothing before its first call. Raises `LookupError`."""
-    return _find(_WALLETS, chain)(settings)
+    return _find(_WALLETS, chain)(settings, directory)
 
 
 def chains() -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def _bitcoin_addresses(settings: Settings) -> AddressBook:
     return BitcoinAddressBook(settings.bitcoin_network)
 
 
-def _bitcoin_wallet(settings: Settings) -> ChainWallet:
+def _bitcoin_wallet(settings: Settings, directory: Directory) -> ChainWallet:
     fake_file = _fake_file(settings)
     if fake_file is not None:
         from wallets.fake import FakeChain, FakeWallet
@@ -71,11 +71,54 @@ def _fake_file(settings: Settings) -> Path | None:
     return Path(url.removeprefix("fake:"))
 
 
-_ADDRESS_BOOKS: dict[str, Callable[[Settings], AddressBook]] = {"bitcoin": _bitcoin_addresses}
-_WALLETS: dict[str, Callable[[Settings], ChainWallet]] = {"bitcoin": _bitcoin_wallet}
+def _monero_addresses(settings: Settings) -> AddressBook:
+    from wallets.monero.addresses import MoneroAddressBook
+
+    return MoneroAddressBook(settings.monero_network, settings.monero_layout)
 
 
-def _find(table: dict[str, Callable[[Settings], _T]], chain: str) -> Callable[[Settings], _T]:
+def _monero_wallet(settings: Settings, directory: Directory) -> ChainWallet:
+    from wallets.monero.wallet import MoneroWallet
+
+    if settings.monero_wallet_rpc_url is None or settings.monero_daemon_url is None:
+        raise NodeNotReady("COFFER_MONERO_WALLET_RPC_URL and COFFER_MONERO_DAEMON_URL: this process has no Monero node")
+    password = settings.monero_wallet_password
+    return MoneroWallet(
+        settings.monero_wallet_rpc_url.get_secret_value(),
+        settings.monero_daemon_url.get_secret_value(),
+        network=settings.monero_network,
+        name=settings.monero_wallet,
+        password="" if password is None else password.get_secret_value(),
+        layout=settings.monero_layout,
+        timeout_seconds=settings.monero_rpc_timeout_seconds,
+    )
+
+
+def _ethereum_addresses(settings: Settings) -> AddressBook:
+    from wallets.ethereum.addresses import EthereumAddressBook
+
+    return EthereumAddressBook(settings.ethereum_chain_id)
+
+
+def _ethereum_wallet(settings: Settings, directory: Directory) -> ChainWallet:
+    from wallets.ethereum.wallet import open_wallet
+
+    return open_wallet(settings, directory)
+
+
+_ADDRESS_BOOKS: dict[str, Callable[[Settings], AddressBook]] = {
+    "bitcoin": _bitcoin_addresses,
+    "monero": _monero_addresses,
+    "ethereum": _ethereum_addresses,
+}
+_WALLETS: dict[str, Callable[[Settings, Directory], ChainWallet]] = {
+    "bitcoin": _bitcoin_wallet,
+    "monero": _monero_wallet,
+    "ethereum": _ethereum_wallet,
+}
+
+
+def _find(table: dict[str, _T], chain: str) -> _T:
     try:
         return table[chain]
     except KeyError:

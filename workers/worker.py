@@ -18,6 +18,7 @@ from jobs import bootstrap
 from jobs.runtime import Runtime
 from jobs.services import Services
 from jobs.sweeper import Sweeper
+from ledger import founding
 from ledger.errors import DatabaseUnavailable, WrongNetwork
 from ledger.schema import task
 from settings import Settings
@@ -39,7 +40,7 @@ def run(settings: Settings, queue: str) -> int:
         return 0
     runtime = bootstrap.runtime(services)
     try:
-        if queue in bootstrap.CHAINS and not _open(services, runtime, queue, stop):
+        if queue in founding.CHAINS and not _open(services, runtime, queue, stop):
             return 0
     except WrongNetwork as error:
         log.error("wrong network: this worker ends", queue=queue, detail=error.detail)

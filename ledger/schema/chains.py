@@ -86,6 +86,7 @@ address = table(
     Column("expected_units", Units, nullable=True),
     moment("expires_at", null=True),
     Column("received_units", Units, nullable=False, default=0),
+    Column("apart", SmallInteger, nullable=False, default=0),  # its money lies there until it is swept
     Column("tagged", SmallInteger, nullable=False, default=0),  # the wallet's own books say whose it is
     word("request_state", 16, null=True),  # payment requests only
     Column("version", Integer, nullable=False, default=1),

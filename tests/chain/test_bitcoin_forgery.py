@@ -14,7 +14,7 @@ from ledger.errors import NodeProtocolError
 from tests.contract.rigs import BitcoinRig
 from wallets.bitcoin.psbt import SEQUENCE, outpoint_of
 from wallets.bitcoin.reply import btc_of
-from wallets.protocol import Output, Proposal
+from wallets.protocol import Output, Proposal, Spend
 
 COIN = 10**8
 FEE = 1_000
@@ -45,7 +45,7 @@ def left(inputs: int = 1) -> int:
 def test_an_honest_proposal_built_the_same_way_is_signed(rig: BitcoinRig) -> None:
     payee = Output(rig.outside_address(), PAID)
     honest = Forgery([rig.fund(0, COIN)], [Output(rig.rpc("getrawchangeaddress", "bech32"), left())])
-    signed = rig.wallet.sign(honest.proposal(rig, payee), [payee])
+    signed = rig.wallet.sign(honest.proposal(rig, payee), Spend((payee,)))
     rig.wallet.broadcast(signed)
     assert signed.txid in rig.node.admin("getrawmempool")
 
@@ -54,14 +54,14 @@ def test_change_that_does_not_come_back_to_us_is_refused(rig: BitcoinRig) -> Non
     key, payee = rig.fund(0, COIN), Output(rig.outside_address(), PAID)
     for thief in (rig.outside_address(), rig.address(9), rig.rpc("getrawchangeaddress", "legacy")):
         with pytest.raises(NodeProtocolError, match="change does not come back"):
-            rig.wallet.sign(Forgery([key], [Output(thief, left())]).proposal(rig, payee), [payee])
+            rig.wallet.sign(Forgery([key], [Output(thief, left())]).proposal(rig, payee), Spend((payee,)))
 
 
 def test_more_than_one_change_output_is_refused(rig: BitcoinRig) -> None:
     key, payee = rig.fund(0, COIN), Output(rig.outside_address(), PAID)
     change = [Output(rig.rpc("getrawchangeaddress", "bech32"), left() // 2) for _ in range(2)]
     with pytest.raises(NodeProtocolError, match="one change output at most"):
-        rig.wallet.sign(Forgery([key], change).proposal(rig, payee), [payee])
+        rig.wallet.sign(Forgery([key], change).proposal(rig, payee), Spend((payee,)))
 
 
 @pytest.mark.parametrize(("sequence", "locktime"), [(0xFFFFFFFF, 0), (0xFFFFFFFE, 0), (SEQUENCE, 500_000), (10, 0)])
@@ -72,7 +72,7 @@ def test_a_transaction_that_could_not_be_replaced_or_mined_now_is_refused(
     change = [Output(rig.rpc("getrawchangeaddress", "bech32"), left())]
     forged = Forgery([rig.fund(0, COIN)], change, sequence, locktime)
     with pytest.raises(NodeProtocolError, match="sequence or locktime"):
-        rig.wallet.sign(forged.proposal(rig, payee), [payee])
+        rig.wallet.sign(forged.proposal(rig, payee), Spend((payee,)))
 
 
 def test_an_input_that_lets_others_change_the_txid_is_refused(rig: BitcoinRig) -> None:
@@ -84,7 +84,7 @@ def test_an_input_that_lets_others_change_the_txid_is_refused(rig: BitcoinRig) -
         key = rig.key_of(txid, address)
         forged = Forgery([key], [Output(rig.rpc("getrawchangeaddress", "bech32"), left())])
         with pytest.raises(NodeProtocolError, match="not native segwit"):
-            rig.wallet.sign(forged.proposal(rig, payee), [payee])
+            rig.wallet.sign(forged.proposal(rig, payee), Spend((payee,)))
 
 
 def test_a_fee_or_an_input_that_the_row_does_not_name_is_refused(rig: BitcoinRig) -> None:
@@ -93,13 +93,13 @@ def test_a_fee_or_an_input_that_the_row_does_not_name_is_refused(rig: BitcoinRig
     change = rig.rpc("getrawchangeaddress", "bech32")
     burning = Forgery([first], [Output(change, left() - COIN // 2)]).proposal(rig, payee)
     with pytest.raises(NodeProtocolError, match="another fee"):
-        rig.wallet.sign(burning, [payee])
+        rig.wallet.sign(burning, Spend((payee,)))
     wider = Forgery([first, second], [Output(change, left(2))]).proposal(rig, payee)
     hidden = Proposal((first,), FEE, wider.payload, FEE)
     with pytest.raises(NodeProtocolError, match="other inputs"):
-        rig.wallet.sign(hidden, [payee])
+        rig.wallet.sign(hidden, Spend((payee,)))
     with pytest.raises(NodeProtocolError):
-        rig.wallet.sign(Proposal((first,), FEE, "not a psbt", FEE), [payee])
+        rig.wallet.sign(Proposal((first,), FEE, "not a psbt", FEE), Spend((payee,)))
 
 
 def test_an_input_that_is_not_ours_is_refused(rig: BitcoinRig) -> None:
@@ -109,4 +109,4 @@ def test_an_input_that_is_not_ours_is_refused(rig: BitcoinRig) -> None:
     payee = Output(rig.outside_address(), PAID)
     forged = Forgery([rig.fund(0, COIN), foreign], [Output(rig.rpc("getrawchangeaddress", "bech32"), left())])
     with pytest.raises(NodeProtocolError):
-        rig.wallet.sign(forged.proposal(rig, payee), [payee])
+        rig.wallet.sign(forged.proposal(rig, payee), Spend((payee,)))

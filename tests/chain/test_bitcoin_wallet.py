@@ -12,7 +12,7 @@ from ledger.errors import InsufficientHotFunds, NodeNotReady
 from tests.contract.rigs import PASSPHRASE, WATCHED, BitcoinRig, until
 from wallets.bitcoin.client import BitcoinClient
 from wallets.bitcoin.wallet import BitcoinWallet
-from wallets.protocol import DepositStatus, Output, TxState, WalletIdentity
+from wallets.protocol import DepositStatus, Output, Spend, TxState, WalletIdentity
 
 COIN = 10**8
 
@@ -104,7 +104,7 @@ def test_watched_addresses_and_holds_survive_a_kill(own_node: Callable[..., Bitc
     txid = rig.pay(Output(last, COIN))
     assert rig.key_of(txid, last)
     rig.mine()
-    assert rig.wallet.propose([Output(rig.outside_address(), 10_000)], 2_000, 9_000).resources != (held,)
+    assert rig.wallet.propose(Spend((Output(rig.outside_address(), 10_000),)), 2_000, 9_000).resources != (held,)
 
 
 def test_a_deposit_far_ahead_widens_the_range_and_growing_still_works(rig: BitcoinRig) -> None:
@@ -166,8 +166,8 @@ def test_a_hundred_payees_leave_in_one_transaction(rig: BitcoinRig) -> None:
     for index in range(3):
         rig.fund(index, COIN)
     outputs = [Output(rig.outside_address(), 2_000_000 + n) for n in range(100)]
-    proposal = rig.wallet.propose(outputs, 10_000, 50_000)
-    tx = rig.wallet.sign(proposal, outputs)
+    proposal = rig.wallet.propose(Spend(tuple(outputs)), 10_000, 50_000)
+    tx = rig.wallet.sign(proposal, Spend(tuple(outputs)))
     rig.wallet.broadcast(tx)
     entry = rig.node.admin("getmempoolentry", tx.txid)
     assert tx.fee_units == int(entry["fees"]["base"] * COIN)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from jobs import payment_build, resolve_payments, runtime, withdrawal
+from jobs import payment_contents, resolve_payments, runtime, withdrawal
 from ledger import holds, pauses
 from ledger.schema import payment, payment_item
 from ledger.schema import withdrawal as withdrawals
@@ -84,8 +84,8 @@ def test_a_database_from_before_the_coins_were_chosen_pays_nobody_twice(engine: 
     row_id = engine.withdraw(engine.funded(1_000_000), 100_000, payee)
     payment_id = reserved(engine, row_id)
     row = engine.row(payment, payment_id)
-    what = engine.database.read(lambda tx: payment_build.contents(tx, payment_id))
-    engine.services.require_signer().admit(payment_build.sign_request(row, what))  # in the life that was lost
+    what = engine.database.read(lambda tx: payment_contents.contents(tx, row))
+    engine.services.require_signer().admit(payment_contents.sign_request(row, what))  # in the life that was lost
     other = {"proposal": row.proposal | {"resources": [f"{'0' * 64}:0"]}}
     engine.database.run(lambda tx: tx.execute(update(payment).where(payment.c.id == payment_id).values(other)), "t")
     engine.tick(2)

@@ -16,7 +16,7 @@ import pytest
 from ledger.errors import InvalidAddress, NodeUnavailable, TransactionRefused, WrongNetwork
 from settings import Settings
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet, Lie
-from wallets.protocol import DepositStatus, Output, SignedTransaction, TxState
+from wallets.protocol import DepositStatus, Output, SignedTransaction, Spend, TxState
 from wallets.registry import address_book, chains, wallet
 
 COIN = 10**8
@@ -34,7 +34,7 @@ def signed(node: FakeChain, units: int = 1_000_000) -> tuple[FakeWallet, SignedT
     found, address = ready(node)
     node.fund(address, COIN)
     output = Output(node.outside_address(), units)
-    return found, found.sign(found.propose([output], 2_000, 10_000), [output]), output
+    return found, found.sign(found.propose(Spend((output,)), 2_000, 10_000), Spend((output,))), output
 
 
 def test_the_same_calls_give_the_same_chain() -> None:

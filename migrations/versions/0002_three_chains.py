@@ -1,7 +1,7 @@
-"""The spine: access, journal, chains, exits of money, operations.
+"""The first schema: access, journal, chains, exits of money, operations.
 
-Revision ID: 0001
-Revises:
+Revision ID: 0002
+Revises: nothing. What was 0001 was never released; a database made by it is made anew.
 """
 # ruff: noqa: E501  generated lines: the closed lists of states stand whole
 
@@ -12,7 +12,7 @@ from sqlalchemy.dialects import mysql
 from ledger.types import Units, units_checks
 from migrations import guards
 
-revision = "0001"
+revision = "0002"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -78,10 +78,12 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=16), nullable=False),
         sa.Column("genesis_hash", sa.String(length=66), nullable=True),
         sa.Column("account_public_key", sa.String(length=512), nullable=True),
+        sa.Column("hot_index", sa.BigInteger(), nullable=True),
         sa.Column("watched_count", sa.BigInteger(), nullable=False),
         sa.Column("tip_height", sa.BigInteger(), nullable=True),
         sa.Column("tip_hash", sa.String(length=66), nullable=True),
-        sa.Column("scan_cursor", sa.String(length=255), nullable=True),
+        sa.Column("final_height", sa.BigInteger(), nullable=True),
+        sa.Column("scan_cursor", sa.Text(), nullable=True),
         sa.Column("fee_rate", sa.BigInteger(), nullable=True),
         sa.Column("fee_source", sa.String(length=16), nullable=True),
         sa.Column("health_reason", sa.String(length=32), nullable=True),
@@ -135,7 +137,12 @@ def upgrade() -> None:
         sa.Column("chain", sa.String(length=16), nullable=False),
         sa.Column("asset", sa.String(length=24), nullable=False),
         sa.Column("purpose", sa.String(length=16), nullable=False),
+        sa.Column("fee_asset", sa.String(length=24), nullable=False),
         sa.Column("units", Units(), nullable=False),
+        sa.Column("call", sa.JSON(), nullable=True),
+        sa.Column("mac", sa.String(length=64), nullable=True),
+        sa.Column("created", sa.String(length=128), nullable=True),
+        sa.Column("batched", sa.SmallInteger(), nullable=False),
         sa.Column("rate", sa.BigInteger(), nullable=False),
         sa.Column("rate_max", sa.BigInteger(), nullable=False),
         sa.Column("proposal", sa.JSON(), nullable=True),
@@ -162,13 +169,16 @@ def upgrade() -> None:
         sa.Column("wakes", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("purpose IN ('withdrawal', 'sweep', 'cold', 'gas')", name=op.f("ck_payment_purpose_known")),
+        sa.CheckConstraint(
+            "purpose IN ('withdrawal', 'sweep', 'gas', 'cold', 'split', 'fill', 'call')",
+            name=op.f("ck_payment_purpose_known"),
+        ),
         sa.CheckConstraint("resolution IN ('retry', 'refund')", name=op.f("ck_payment_resolution_known")),
         sa.CheckConstraint(
             "state IN ('building', 'reserved', 'signed', 'broadcast', 'confirming', 'bumping', 'settled', 'final', 'releasing', 'dead', 'review')",
             name=op.f("ck_payment_state_known"),
         ),
-        *units_checks("units", positive=True),
+        *units_checks("units", positive=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payment")),
         sa.UniqueConstraint("public_id", name=op.f("uq_payment_public_id")),
         mysql_charset="utf8mb4",
@@ -176,6 +186,7 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_index("ix_payment_due", "payment", ["due_at", "lease_until"], unique=False)
+    op.create_index("ix_payment_purpose", "payment", ["chain", "purpose", "state"], unique=False)
     op.create_table(
         "policy",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -356,6 +367,22 @@ def upgrade() -> None:
     )
     op.create_index("ix_event_unnumbered", "event", ["sequence", "id"], unique=False)
     op.create_table(
+        "holding",
+        sa.Column("chain", sa.String(length=16), nullable=False),
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("idx", sa.BigInteger(), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("present", sa.SmallInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["asset"], ["asset.code"], name=op.f("fk_holding_asset")),
+        sa.ForeignKeyConstraint(["chain"], ["chain.name"], name=op.f("fk_holding_chain")),
+        sa.PrimaryKeyConstraint("chain", "asset", "idx", name=op.f("pk_holding")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_holding_present", "holding", ["chain", "asset", "present", "idx"], unique=False)
+    op.create_table(
         "idempotency",
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("idempotency_key", sa.String(length=255), nullable=False),
@@ -385,11 +412,23 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "ready_address",
+        sa.Column("chain", sa.String(length=16), nullable=False),
+        sa.Column("idx", sa.BigInteger(), nullable=False),
+        sa.Column("address", sa.String(length=128), nullable=False),
+        sa.ForeignKeyConstraint(["chain"], ["chain.name"], name=op.f("fk_ready_address_chain")),
+        sa.PrimaryKeyConstraint("chain", "idx", name=op.f("pk_ready_address")),
+        sa.UniqueConstraint("chain", "address", name=op.f("uq_ready_address_chain_address")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
         "resource",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("chain", sa.String(length=16), nullable=False),
         sa.Column("resource_key", sa.String(length=128), nullable=False),
-        sa.Column("payment_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("payment_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("live", sa.SmallInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_resource_payment_id")),
@@ -400,6 +439,45 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_index(op.f("ix_resource_payment_id"), "resource", ["payment_id"], unique=False)
+    op.create_table(
+        "sweep",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("chain", sa.String(length=16), nullable=False),
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("idx", sa.BigInteger(), nullable=False),
+        sa.Column("live", sa.SmallInteger(), nullable=True),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("gas_payment_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("payment_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("state", sa.String(length=24), nullable=False),
+        sa.Column("status_reason", sa.String(length=64), nullable=True),
+        sa.Column("status_detail", sa.String(length=512), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("lease_token", sa.String(length=32), nullable=True),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("wakes", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('planned', 'funding', 'sweeping', 'swept', 'abandoned')", name=op.f("ck_sweep_state_known")
+        ),
+        *units_checks("units", positive=True),
+        sa.ForeignKeyConstraint(["gas_payment_id"], ["payment.id"], name=op.f("fk_sweep_gas_payment_id")),
+        sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_sweep_payment_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweep")),
+        sa.UniqueConstraint("chain", "asset", "idx", "live", name=op.f("uq_sweep_chain_asset_idx_live")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_sweep_public_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_sweep_due", "sweep", ["due_at", "lease_until"], unique=False)
+    op.create_index(op.f("ix_sweep_gas_payment_id"), "sweep", ["gas_payment_id"], unique=False)
+    op.create_index(op.f("ix_sweep_payment_id"), "sweep", ["payment_id"], unique=False)
     op.create_table(
         "address",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -417,12 +495,15 @@ def upgrade() -> None:
         sa.Column("expected_units", Units(), nullable=True),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("received_units", Units(), nullable=False),
+        sa.Column("apart", sa.SmallInteger(), nullable=False),
+        sa.Column("tagged", sa.SmallInteger(), nullable=False),
         sa.Column("request_state", sa.String(length=16), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "purpose_kind IN ('balance', 'treasury', 'escrow', 'swap')", name=op.f("ck_address_purpose_kind_known")
+            "purpose_kind IN ('balance', 'treasury', 'refill', 'escrow', 'swap')",
+            name=op.f("ck_address_purpose_kind_known"),
         ),
         sa.CheckConstraint(
             "request_state IN ('open', 'underpaid', 'paid', 'overpaid', 'expired')",
@@ -441,6 +522,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_address_account_id"), "address", ["account_id"], unique=False)
     op.create_index("ix_address_request", "address", ["request_state", "expires_at"], unique=False)
+    op.create_index("ix_address_untagged", "address", ["chain", "tagged", "state", "idx"], unique=False)
     op.create_index("ix_address_waiting", "address", ["chain", "state", "idx"], unique=False)
     op.create_table(
         "hold",
@@ -610,6 +692,8 @@ def upgrade() -> None:
         sa.Column("units", Units(), nullable=False),
         sa.Column("seen", sa.String(length=12), nullable=False),
         sa.Column("seen_reason", sa.String(length=24), nullable=True),
+        sa.Column("locked", sa.SmallInteger(), nullable=False),
+        sa.Column("suspect", sa.String(length=32), nullable=True),
         sa.Column("height", sa.BigInteger(), nullable=True),
         sa.Column("block_hash", sa.String(length=66), nullable=True),
         sa.Column("coinbase", sa.Integer(), nullable=False),
@@ -676,6 +760,8 @@ def upgrade() -> None:
         sa.Column("live", sa.SmallInteger(), nullable=True),
         sa.Column("address", sa.String(length=128), nullable=False),
         sa.Column("units", Units(), nullable=False),
+        sa.Column("source_idx", sa.BigInteger(), nullable=True),
+        sa.Column("target_idx", sa.BigInteger(), nullable=True),
         *units_checks("units", positive=True),
         sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_payment_item_payment_id")),
         sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawal.id"], name=op.f("fk_payment_item_withdrawal_id")),
@@ -725,12 +811,34 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
-    # ### end Alembic commands ###
     guards.append_only(
-        ["transfer", "posting", "hold", "hold_end", "transition", "audit", "policy", "candidate", "approval"]
+        [
+            "transfer",
+            "posting",
+            "hold",
+            "hold_end",
+            "transition",
+            "audit",
+            "policy",
+            "candidate",
+            "approval",
+            "ready_address",
+        ]
     )
     guards.no_delete(
-        ["balance", "ledger_account", "withdrawal", "deposit", "payment", "payment_item", "account", "address", "event"]
+        [
+            "balance",
+            "ledger_account",
+            "withdrawal",
+            "deposit",
+            "payment",
+            "payment_item",
+            "account",
+            "address",
+            "event",
+            "holding",
+            "sweep",
+        ]
     )
     guards.frozen_columns(
         "withdrawal",
@@ -749,7 +857,12 @@ def upgrade() -> None:
         ],
     )
     guards.frozen_columns("deposit", ["chain", "asset", "output_key", "txid", "address", "units"])
-    guards.frozen_columns("payment_item", ["payment_id", "withdrawal_id", "address", "units"])
+    guards.frozen_columns(
+        "payment_item", ["payment_id", "withdrawal_id", "address", "units", "source_idx", "target_idx"]
+    )
+    guards.frozen_columns("payment", ["chain", "asset", "purpose", "fee_asset", "units", "call", "mac", "batched"])
+    guards.frozen_columns("asset", ["code", "chain", "decimals", "contract"])
+    guards.frozen_columns("sweep", ["chain", "asset", "idx"])
     guards.frozen_columns("ledger_account", ["account_id", "kind", "asset"])
     guards.frozen_columns("snapshot", ["ledger_account_id", "posting_id", "units"])
     guards.frozen_columns("resource", ["chain", "resource_key", "payment_id"])
@@ -761,3 +874,4 @@ def upgrade() -> None:
     guards.frozen_columns("internal_transfer", ["from_account_id", "to_account_id", "asset", "units", "reference"])
     guards.final_states("withdrawal", ["cancelled", "rejected", "failed"])
     guards.final_states("payment", ["final", "dead"])
+    guards.final_states("sweep", ["swept", "abandoned"])
