@@ -1,0 +1,52 @@
+"""Where reading stopped, as a handful of blocks: the newest, and older ones ever farther apart.
+
+After a reorganisation the newest block that is still in the best chain tells where to go on. All of one locator lie
+on one branch: only blocks that were read, each the parent of the next, are ever added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.errors import NodeProtocolError
+from wallets.ethereum.reply import hash_of
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One block, by its place and its name."""
+
+    height: int
+    hash: str
+
+
+def written(marks: Sequence[Mark]) -> str:
+    """The cursor that callers store. `marks` are newest first."""
+    return json.dumps([[mark.height, mark.hash] for mark in marks], separators=(",", ":"))
+
+
+def read(cursor: str) -> list[Mark]:
+    """Raises `NodeProtocolError` for anything that `written` did not write."""
+    try:
+        marks = [Mark(height, hash_of(name, "cursor")) for height, name in json.loads(cursor)]
+    except (ValueError, TypeError):
+        raise NodeProtocolError("the cursor is none of this chain's") from None
+    heights = [mark.height for mark in marks]
+    if not marks or any(type(h) is not int or h < 0 for h in heights) or heights != sorted(set(heights), reverse=True):
+        raise NodeProtocolError("the cursor is none of this chain's")
+    return marks
+
+
+def thinned(marks: Sequence[Mark], final_height: int | None) -> list[Mark]:
+    """Of marks of one branch, newest first: distances that double, down to one that is final (or the oldest)."""
+    newest = marks[0]
+    kept = [newest]
+    for mark in marks[1:]:
+        anchor = final_height is not None and mark.height <= final_height
+        if anchor or mark is marks[-1] or newest.height - mark.height >= 2 * (newest.height - kept[-1].height):
+            kept.append(mark)
+        if anchor:
+            break
+    return kept

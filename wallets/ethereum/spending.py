@@ -1,0 +1,170 @@
+"""Proposals, signatures and replacements: nothing here sends.
+
+Whatever is signed is derived again from the spend and the keys, and the signed bytes are decoded and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from ledger.errors import (
+    InsufficientHotFunds,
+    InvalidAddress,
+    InvalidAmount,
+    InvalidInput,
+    NodeProtocolError,
+    WalletBusy,
+)
+from wallets.ethereum.addresses import EthereumAddressBook
+from wallets.ethereum.client import Call, EthereumClient, RpcRefused
+from wallets.ethereum.nonces import Nonce, next_nonce
+from wallets.ethereum.reply import block_of, quantity_of
+from wallets.ethereum.tokens import balance_call, uint_of
+from wallets.ethereum.transaction import PLAIN_GAS, Draft, Keys, Plan, plan, read_payload, signed_bytes
+from wallets.protocol import Directory, Proposal, SignedTransaction, Spend
+
+#: What a contract needs can grow between the estimate and the block.
+_GAS_MARGIN = (6, 5)
+#: A pool takes a replacement that offers 10 % more (geth); an eighth more leaves no doubt about rounding.
+_BUMP = (9, 8)
+#: What a tip may be at most, in wei per gas, whatever the node suggests.
+TIP_MAX = 50 * 10**9
+
+
+class Spending:
+    """The outgoing side of one wallet, up to the signature."""
+
+    def __init__(self, client: EthereumClient, keys: Keys, directory: Directory, chain_id: int) -> None:
+        self._client = client
+        self._keys = keys
+        self._directory = directory
+        self._chain_id = chain_id
+        self._book = EthereumAddressBook(chain_id)
+
+    def propose(self, spend: Spend, rate: int, rate_max: int, excluded: Collection[str]) -> Proposal:
+        """`rate` and `rate_max` are wei per gas, tip included. `fee_units` is the most that the transaction can cost
+        (its gas limit at its price cap); what it really took is known from its receipt."""
+        self._check_payees(spend)
+        what = plan(spend, self._keys)
+        sender = self._keys.address(what.index)
+        nonce = next_nonce(self._client, sender, excluded)
+        fee_cap, tip = self._price(rate, rate_max)
+        coins = self._check_funds(what, sender)
+        gas = self._gas(what, sender)
+        draft = Draft(self._chain_id, sender, nonce.value, what, gas, fee_cap, tip)
+        return self._proposal(spend, draft, rate_max, coins, nonce)
+
+    def _proposal(self, spend: Spend, draft: Draft, rate_max: int, coins: int, nonce: Nonce) -> Proposal:
+        bearable = coins - draft.plan.value
+        if draft.fee_units > bearable:
+            raise InsufficientHotFunds(
+                f"{draft.sender} has {coins} wei; {draft.plan.value} and up to {draft.fee_units} for gas are asked"
+            )
+        return Proposal(
+            draft.resources,
+            draft.fee_units,
+            draft.payload(),
+            max(draft.fee_units, min(draft.gas * rate_max, bearable)),
+            self._own_payees(spend),
+            expects=nonce.expects,
+        )
+
+    def _check_payees(self, spend: Spend) -> None:
+        for output in spend.outputs:
+            self._book.parse(output.address)
+            if output.units <= 0:
+                raise InvalidAmount("/amount", "must be more than nothing")
+
+    def _own_payees(self, spend: Spend) -> tuple[str, ...]:
+        """Payees that are ours, where the spend does not say so itself."""
+        if spend.targets:
+            return ()
+        payees = [output.address for output in spend.outputs]
+        ours = {*self._directory.ours(payees), self._keys.address(0)} if payees else set()
+        return tuple(payee for payee in payees if payee in ours)
+
+    def _price(self, rate: int, rate_max: int) -> tuple[int, int]:
+        """The price cap and the tip of a transaction that could be mined now. Raises `WalletBusy` when the market is
+        above the ceiling: it waits (FAULTS E15)."""
+        latest, suggested = self._client.read_many(
+            [("eth_getBlockByNumber", ["latest", False]), ("eth_maxPriorityFeePerGas", [])]
+        )
+        base_fee = block_of(latest, "eth_getBlockByNumber").base_fee
+        if base_fee >= rate_max:
+            raise WalletBusy(f"gas costs {base_fee} wei now, more than the ceiling of {rate_max}")
+        tip = min(quantity_of(suggested, "eth_maxPriorityFeePerGas"), TIP_MAX, rate_max - base_fee)
+        return min(max(rate, base_fee + tip), rate_max), tip
+
+    def _check_funds(self, what: Plan, sender: str) -> int:
+        """The coins of the sender in wei. Those that its own waiting transactions will use are not counted."""
+        calls: list[Call] = [("eth_getBalance", [sender, tag]) for tag in ("latest", "pending")]
+        calls += [balance_call(what.token, move.sender, "latest") for move in what.moves if what.token is not None]
+        answers = self._client.read_many(calls)
+        for move, answer in zip(what.moves, answers[2:], strict=True):
+            held = uint_of(answer, "balanceOf")
+            if held < move.units:
+                raise InsufficientHotFunds(f"{move.sender} has {held} units of the token, {move.units} are asked")
+        coins = min(quantity_of(answer, "eth_getBalance") for answer in answers[:2])
+        if coins < what.value:
+            raise InsufficientHotFunds(f"{sender} has {coins} wei, {what.value} and the gas are asked")
+        return coins
+
+    def _gas(self, what: Plan, sender: str) -> int:
+        """The gas limit. Funds were checked before: what the node refuses now, the receiving side refuses (E13)."""
+        request = {"from": sender, "value": hex(what.value), "data": what.data}
+        if what.to is not None:
+            request["to"] = what.to
+        try:
+            gas = quantity_of(self._client.read("eth_estimateGas", request, "latest"), "eth_estimateGas")
+        except RpcRefused as refusal:
+            if what.to is None or (what.token is None and what.data != "0x"):
+                raise InvalidInput("/call", f"the contract refuses it: {refusal.message}", "call_refused") from None
+            whose = "the token's contract" if what.token is not None else "the contract there"
+            raise InvalidAddress("/address", f"cannot be paid: {whose} refuses it ({refusal.message})") from None
+        if gas == PLAIN_GAS and what.data == "0x":
+            return gas
+        return _more(gas, _GAS_MARGIN)
+
+    def sign(self, proposal: Proposal, spend: Spend) -> SignedTransaction:
+        draft = read_payload(proposal.payload)
+        self._check_draft(draft, spend)
+        if draft.resources != tuple(proposal.resources):
+            raise NodeProtocolError("the transaction uses other nonces than the proposal names")
+        if draft.fee_units != proposal.fee_units or draft.fee_units > proposal.fee_max_units:
+            raise NodeProtocolError("the transaction may cost another fee than the proposal names")
+        signed = signed_bytes(draft, self._keys)
+        return SignedTransaction(signed.hash, signed.raw, draft.fee_units, draft.resources, proposal.payload)
+
+    def _check_draft(self, draft: Draft, spend: Spend) -> None:
+        """Everything about a draft that is not a matter of nonce and price follows from the spend and the keys."""
+        what = plan(spend, self._keys) if spend.outputs or spend.call is not None else None
+        if what is None or draft.plan != what:
+            raise NodeProtocolError("the proposal does something else than the payment says")
+        if draft.chain_id != self._chain_id or draft.sender != self._keys.address(what.index):
+            raise NodeProtocolError("the proposal is for another chain or another sender")
+        if draft.tip > draft.fee_cap or draft.gas < PLAIN_GAS or draft.delegations:
+            raise NodeProtocolError("the proposal has a form that we do not give")
+
+    def reprice(self, signed: SignedTransaction, spend: Spend, rate: int, fee_max_units: int) -> Proposal:
+        """The same transaction with a higher price cap and tip; neither may rise by less than an eighth."""
+        old = read_payload(signed.payload)
+        self._check_draft(old, spend)
+        if old.resources != tuple(signed.resources) or old.fee_units != signed.fee_units:
+            raise NodeProtocolError("the stored proposal is not the one that was signed")
+        fee_cap = max(rate, _more(old.fee_cap, _BUMP))
+        draft = replace(old, fee_cap=fee_cap, tip=min(fee_cap, max(_more(old.tip, _BUMP), self._tip(fee_cap))))
+        coins = quantity_of(self._client.read("eth_getBalance", draft.sender, "latest"), "eth_getBalance")
+        bearable = min(fee_max_units, coins - draft.plan.value)
+        if draft.fee_units > bearable:
+            raise InsufficientHotFunds(f"up to {draft.fee_units} wei for gas is more than may be paid ({bearable})")
+        return Proposal(draft.resources, draft.fee_units, draft.payload(), fee_max_units)
+
+    def _tip(self, fee_cap: int) -> int:
+        suggested = self._client.read("eth_maxPriorityFeePerGas")
+        return min(quantity_of(suggested, "eth_maxPriorityFeePerGas"), TIP_MAX, fee_cap)
+
+
+def _more(number: int, factor: tuple[int, int]) -> int:
+    """Rounded up, and more in any case."""
+    return max(number + 1, -(-number * factor[0] // factor[1]))
