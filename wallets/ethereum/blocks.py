@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ledger.errors import NodeProtocolError
 from wallets.ethereum.client import EthereumClient, RpcRefused
 from wallets.ethereum.locator import Mark
-from wallets.ethereum.reply import Block, block_of, list_of
+from wallets.ethereum.reply import Block, block_of
+from wallets.reply import list_of
 
 #: Blocks whose receipts come in one answer: geth stops at 25 MB, and a full block has less than one.
 RECEIPTS_AT_ONCE = 10

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from ledger.errors import NodeProtocolError
 from wallets.ethereum.blocks import Moved
 from wallets.ethereum.client import EthereumClient, RpcRefused
-from wallets.ethereum.reply import Record, list_of
+from wallets.ethereum.reply import Record
 from wallets.ethereum.transaction import PLAIN_GAS
+from wallets.reply import list_of
 
 _log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Reading what a node answers: a field that is absent or of another shape raises, it never becomes zero or None.
 
-A renamed field once kept 67,317 ETH in a contract for three days before anyone noticed (FAULTS D14). Numbers, hashes
-and addresses are `0x` and hexadecimal digits on the wire (execution-apis); here they are `int` and lower-case text.
+Numbers, hashes and addresses are `0x` and hexadecimal digits on the wire (execution-apis); here they are `int` and
+lower-case text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.errors import NodeProtocolError
+from wallets import reply
+from wallets.reply import list_of
 
 _QUANTITY = re.compile(r"0x[0-9a-f]{1,64}", re.ASCII | re.IGNORECASE)
 _HASH = re.compile(r"0x[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
@@ -43,27 +45,11 @@ def _shaped(value: object, shape: re.Pattern[str], where: str, what: str) -> str
     return value.lower()
 
 
-def list_of(value: object, where: str) -> list[object]:
-    if not isinstance(value, list):
-        raise NodeProtocolError(f"{where} is not a list")
-    return value
-
-
-class Record:
-    """One JSON object. `where` names the call (and path) for the error text."""
-
-    __slots__ = ("_fields", "_where")
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, dict):
-            raise NodeProtocolError(f"{where} is not an object")
-        self._fields = value
-        self._where = where
+class Record(reply.Record):
+    """A JSON object of this chain."""
 
     def get(self, name: str) -> object:
-        if name not in self._fields:
-            raise NodeProtocolError(f"{self._where} has no {name}")
-        return self._fields[name]
+        return self._get(name)
 
     def has(self, name: str) -> bool:
         """Whether the field is there and not null: for what the node leaves out when there is nothing to tell."""
@@ -84,18 +70,6 @@ class Record:
 
     def data(self, name: str) -> str:
         return data_of(self.get(name), f"{self._where}.{name}")
-
-    def boolean(self, name: str) -> bool:
-        value = self.get(name)
-        if not isinstance(value, bool):
-            raise NodeProtocolError(f"{self._where}.{name} is not true or false")
-        return value
-
-    def text(self, name: str) -> str:
-        value = self.get(name)
-        if not isinstance(value, str):
-            raise NodeProtocolError(f"{self._where}.{name} is not text")
-        return value
 
     def items(self, name: str) -> list[object]:
         return list_of(self.get(name), f"{self._where}.{name}")

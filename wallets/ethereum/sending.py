@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from ledger.errors import NodeNotReady, NodeProtocolError, TransactionRefused
 from wallets.ethereum.client import EthereumClient, RpcRefused
-from wallets.ethereum.reply import Receipt, Record, block_of, hash_of, list_of, quantity_of, receipt_of
+from wallets.ethereum.reply import Receipt, Record, block_of, hash_of, quantity_of, receipt_of
 from wallets.ethereum.state import final_height
 from wallets.ethereum.tokens import transfers
 from wallets.ethereum.transaction import Draft, read_payload
 from wallets.protocol import SignedTransaction, TxState, TxStatus
+from wallets.reply import list_of
 
 #: Times that the chain may move between two questions before we say that it moves too fast.
 _ATTEMPTS = 5
