@@ -13,6 +13,7 @@ from jobs.caller import Caller
 from jobs.services import Services
 from ledger import pauses, policy
 from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
+from ledger.founding import FIRST_INDEX
 from ledger.db import Tx
 from ledger.errors import InvalidAmount, InvalidInput, NotFound, StateConflict
 from ledger.ids import is_id, new_id
@@ -85,9 +86,9 @@ def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
 
 
 def take_hot(tx: Tx, chain_name: str, index: int, text: str) -> None:
-    """The hot wallet's own address as a row: what comes in there is the house's, and its index is nobody else's."""
-    counter = index_counter.c
-    tx.execute(update(index_counter).where(counter.chain == chain_name).values(next_index=index + 1))
+    """The hot wallet's own address as a row: what comes in there is the house's."""
+    if index >= FIRST_INDEX:
+        raise ValueError(f"index {index} may be somebody's already")
     values = {"public_id": new_id("ad"), "chain": chain_name, "idx": index, "address": text, "state": "ready"}
     values |= {"account_id": HOUSE_ACCOUNT, "project_id": HOUSE_PROJECT, "asset": native(tx, chain_name)}
     values |= {"purpose_kind": "treasury", "purpose_id": HOUSE_ACCOUNT, "label": "hot wallet", "received_units": 0}

@@ -19,6 +19,9 @@ from ledger.schema import account, asset, audit_head, chain, index_counter, inst
 NATIVE_ASSETS = (BTC, XMR, ETH)
 
 
+#: Index 0 of every chain is the house's: where the hot wallet is one address, it is that.
+FIRST_INDEX = 1
+
 #: Every chain that this program knows.
 CHAINS = tuple(native.chain for native in NATIVE_ASSETS)
 
@@ -64,6 +67,6 @@ def _found(tx: Tx, mode: str, chains: Collection[str]) -> None:
 def _add_asset(tx: Tx, native: Asset, *, enabled: bool) -> None:
     if tx.value(select(chain.c.name).where(chain.c.name == native.chain)) is None:
         tx.execute(insert(chain).values(name=native.chain, watched_count=0))
-        tx.execute(insert(index_counter).values(chain=native.chain, next_index=0))
+        tx.execute(insert(index_counter).values(chain=native.chain, next_index=FIRST_INDEX))
     values = {"code": native.code, "chain": native.chain, "decimals": native.decimals}
     tx.execute(insert(asset).values(values | {"enabled": int(enabled), "created_at": tx.now}))
