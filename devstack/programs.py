@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NODE_PROGRAMS = ROOT / "deploy" / "node-programs"
+BUILT_PROGRAMS = ROOT / ".setup" / "bin"
 #: Debian keeps servers in sbin, which an ordinary user's PATH leaves out.
 SERVER_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -34,6 +35,7 @@ class Program:
     debian: str | None = None  #: Debian package that holds it
     fetched: str | None = None  #: path under node_modules, for the ones that npm brings
     sha256: str | None = None  #: of the fetched file
+    built: bool = False  #: set-up builds it from source, where it can
     version_min: tuple[int, ...] | None = None
 
 
@@ -62,6 +64,9 @@ PROGRAMS: Mapping[str, Program] = {
             fetched="@foundry-rs/anvil-linux-amd64/bin/anvil",
             version_min=(1,),
         ),
+        Program(
+            "geth", "COFFER_GETH", "Go 1.24 or later and set up again, or geth 1.16", version_min=(1, 16), built=True
+        ),
     )
 }
 
@@ -71,8 +76,13 @@ def find(name: str) -> Path:
     return locate(PROGRAMS[name])
 
 
-def locate(program: Program, environ: Mapping[str, str] | None = None, node_programs: Path = NODE_PROGRAMS) -> Path:
-    """As `find`, with the environment and the folder of fetched programs given by the caller."""
+def locate(
+    program: Program,
+    environ: Mapping[str, str] | None = None,
+    node_programs: Path = NODE_PROGRAMS,
+    built_programs: Path = BUILT_PROGRAMS,
+) -> Path:
+    """As `find`, with the environment and the folders of what set-up brought given by the caller."""
     environ = os.environ if environ is None else environ
     named = environ.get(program.variable)
     if named:
@@ -88,6 +98,8 @@ def locate(program: Program, environ: Mapping[str, str] | None = None, node_prog
     if fetched and fetched.is_file():
         verify(program, fetched)
         return fetched
+    if program.built and (built_programs / program.name).is_file():
+        return built_programs / program.name
     complaints.append(f"{program.name} not found: install {program.install}, or set {program.variable} to its path")
     raise ProgramMissing("; ".join(complaints))
 

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,21 +25,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devstack.programs import NODE_PROGRAMS, PROGRAMS, ROOT, Program, ProgramMissing, locate, verify
+from devstack.programs import (
+    BUILT_PROGRAMS,
+    NODE_PROGRAMS,
+    PROGRAMS,
+    ROOT,
+    Program,
+    ProgramMissing,
+    locate,
+    verify,
+)
 
 VENV = ROOT / ".venv"
 NOTES = ROOT / ".setup"  #: lock file and logs of the installers
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_MARK = "written by coffer's set-up"
 
-#: Programs without which a target cannot run. All others are installed where possible and otherwise mentioned.
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "check": (),
-    "demo": ("redis-server", "bitcoind"),
-    "up": ("redis-server", "bitcoind"),
-    "test": ("redis-server", "bitcoind", "mariadbd", "mariadb-install-db"),
-}
 MARIADB = ("mariadbd", "mariadb-install-db")
+STACK = ("redis-server", "bitcoind", "monerod", "monero-wallet-rpc", "monero-wallet-cli", "anvil")
+#: Programs without which a target cannot run. All others are installed where possible and otherwise mentioned.
+REQUIRED: dict[str, tuple[str, ...]] = {"check": (), "demo": STACK, "up": STACK, "test": STACK + MARIADB}
+
+GETH_SOURCE = ROOT / "deploy" / "geth"  #: go.mod and go.sum pin geth and all that it is built from
+GO_MIN = (1, 24)
+GETH_BUILD_SECONDS_MAX = 900
 
 
 class SetupFailed(Exception):
@@ -78,6 +88,8 @@ def set_up(target: str, db: str) -> None:
     required = REQUIRED[target] + (MARIADB if db == "mariadb" else ())
     if target != "check":
         ready_programs(required)
+    if target == "test":
+        build_geth()
     ready_python(with_tools=target in ("test", "check"))
 
 
@@ -100,7 +112,8 @@ def ready_programs(required: Sequence[str]) -> None:
         packages = missing.debian_packages(required)
         raise SetupFailed(_how_to(fatal, packages, fetchable=bool(missing.fetchable())))
     for name, reason in missing.programs.items():
-        _say(f"note: {name} is not there and not needed for this: {reason}")
+        if not PROGRAMS[name].built:
+            _say(f"note: {name} is not there and not needed for this: {reason}")
 
 
 def look_around() -> Missing:
@@ -184,6 +197,46 @@ def npm_install() -> None:
             _say(f"{program.name}: SHA-256 is the pinned one")
 
 
+# --- go ----------------------------------------------------------------------------------------------------------
+
+
+def build_geth() -> None:
+    """The pinned geth, from source, for the tests that are worth more on the real program. Nothing fails without it."""
+    stamp = BUILT_PROGRAMS / "geth.stamp"
+    key = _hash_of(GETH_SOURCE / "go.mod", GETH_SOURCE / "go.sum")
+    if (_stamped(stamp, key) and (BUILT_PROGRAMS / "geth").is_file()) or _geth_of_the_machine():
+        return
+    go = shutil.which("go")
+    found = None if go is None else go_version(Path(go))
+    if go is None or found is None or found < GO_MIN:
+        why = "Go is not there" if found is None else f"Go is {'.'.join(map(str, found))}"
+        _say(f"note: {why}, geth cannot be built (Go 1.24 or later can): tests run on anvil alone")
+        return
+    BUILT_PROGRAMS.mkdir(parents=True, exist_ok=True)
+    command = [go, "build", "-trimpath", "-o", str(BUILT_PROGRAMS / "geth"), "github.com/ethereum/go-ethereum/cmd/geth"]
+    what = "building geth from its pinned source (Go; some two minutes, this once)"
+    environ = {**os.environ, "GOTOOLCHAIN": "local"}  # no other Go is fetched
+    if _step(what, command, folder=GETH_SOURCE, environ=environ, fatal=False, seconds_max=GETH_BUILD_SECONDS_MAX):
+        stamp.write_text(key)
+    else:
+        _say("note: geth could not be built: tests run on anvil alone (the reasons are in .setup/last-step.log)")
+
+
+def _geth_of_the_machine() -> bool:
+    try:
+        locate(PROGRAMS["geth"], built_programs=NOTES / "none")
+    except ProgramMissing:
+        return False
+    return True
+
+
+def go_version(go: Path) -> tuple[int, ...] | None:
+    """(1, 26) of `go version go1.26.8 linux/amd64`; None when it tells none."""
+    answer = subprocess.run([str(go), "env", "GOVERSION"], capture_output=True, text=True, timeout=20, check=False)
+    found = re.match(r"go(\d+)\.(\d+)", answer.stdout)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
 # --- pip ---------------------------------------------------------------------------------------------------------
 
 
@@ -242,9 +295,18 @@ def _own_key() -> str:
 
 
 def _step(
-    what: str, command: Sequence[str], *, folder: Path = ROOT, environ: dict[str, str] | None = None, fatal: bool = True
-) -> None:
-    """Runs an installer, telling that it is alive; its output goes to a log, whose end is shown when it fails."""
+    what: str,
+    command: Sequence[str],
+    *,
+    folder: Path = ROOT,
+    environ: dict[str, str] | None = None,
+    fatal: bool = True,
+    seconds_max: float | None = None,
+) -> bool:
+    """Runs an installer, telling that it is alive; its output goes to a log, whose end is shown when it fails.
+
+    Returns whether it succeeded; one that is not `fatal` may fail. After `seconds_max` it is ended.
+    """
     log = NOTES / "last-step.log"
     _say(f"{what} …")
     started = time.monotonic()
@@ -253,7 +315,7 @@ def _step(
             list(command), cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            _wait(child, started)
+            _wait(child, started, seconds_max)
         except BaseException:
             child.terminate()
             child.wait()
@@ -261,11 +323,12 @@ def _step(
     seconds = time.monotonic() - started
     if child.returncode == 0:
         _say(f"  done in {seconds:.0f} s")
-        return
+        return True
     tail = "\n".join("    " + line for line in _both_ends(log.read_text(errors="replace").splitlines()))
     if fatal:
         raise SetupFailed(f"  - {what} failed with exit code {child.returncode}:\n{tail}")
     _say(f"  failed with exit code {child.returncode}, going on")
+    return False
 
 
 def _both_ends(lines: Sequence[str]) -> Sequence[str]:
@@ -273,8 +336,10 @@ def _both_ends(lines: Sequence[str]) -> Sequence[str]:
     return lines if len(lines) <= 40 else [*lines[:15], "…", *lines[-25:]]
 
 
-def _wait(child: subprocess.Popen[bytes], started: float) -> None:
+def _wait(child: subprocess.Popen[bytes], started: float, seconds_max: float | None) -> None:
     while True:
+        if seconds_max is not None and time.monotonic() - started > seconds_max:
+            child.terminate()
         try:
             child.wait(timeout=15)
             return

@@ -91,6 +91,17 @@ def test_a_fetched_file_runs_only_when_it_is_the_pinned_one(tmp_path: Path, exec
         locate(program, {"PATH": ""}, tmp_path)
 
 
+def test_a_program_that_set_up_built_is_found_last(tmp_path: Path, executable: MakeProgram) -> None:
+    program = sample(built=True)
+    built = executable(tmp_path / "built" / "sampled", "3.0")
+    environ = {"PATH": str(tmp_path / "bin")}
+    assert locate(program, environ, tmp_path, tmp_path / "built") == built
+    on_path = executable(tmp_path / "bin" / "sampled", "3.1")
+    assert locate(program, environ, tmp_path, tmp_path / "built") == on_path
+    with pytest.raises(ProgramMissing):
+        locate(sample(), {"PATH": ""}, tmp_path, tmp_path / "built")
+
+
 def test_bitcoind_is_pinned(tmp_path: Path) -> None:
     other = tmp_path / "bitcoind"
     other.write_bytes(b"not bitcoind")

@@ -38,7 +38,7 @@ def test_without_root_everything_required_is_named_at_once() -> None:
     for name in setup.REQUIRED["test"]:
         assert name in text
         assert PROGRAMS[name].variable in text
-    assert "apt-get install mariadb-server redis-server" in text
+    assert "apt-get install mariadb-server monero redis-server" in text
     assert "npm" in text
 
 
@@ -53,11 +53,13 @@ def test_on_another_platform_the_variables_are_named(monkeypatch: pytest.MonkeyP
 def test_what_a_target_does_not_need_does_not_stop_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = setup.Missing({"monerod": "monerod not found: install Monero 0.18"})
+    missing = setup.Missing({"mariadbd": "mariadbd not found: install MariaDB", "geth": "geth not found"})
     monkeypatch.setattr(setup, "look_around", lambda: missing)
     monkeypatch.setattr(setup, "may_apt", lambda: False)
     setup.ready_programs(setup.REQUIRED["demo"])
-    assert "note: monerod is not there" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "note: mariadbd is not there" in said
+    assert "geth" not in said
 
 
 def test_the_command_ends_with_one_and_says_why(
@@ -69,6 +71,84 @@ def test_the_command_ends_with_one_and_says_why(
     monkeypatch.setattr(setup, "set_up", refuse)
     assert setup.main(["demo"]) == 1
     assert "redis-server not found" in capsys.readouterr().err
+
+
+@pytest.fixture
+def geth_ground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """No geth on the machine and none built; the build is noted down instead of run, and leaves a file."""
+    built: list[list[str]] = []
+
+    def step(what: str, command: list[str], **options: object) -> bool:
+        built.append(command)
+        (tmp_path / "geth").write_text("")
+        return True
+
+    monkeypatch.setattr(setup, "BUILT_PROGRAMS", tmp_path)
+    monkeypatch.setattr(setup, "_geth_of_the_machine", lambda: False)
+    monkeypatch.setattr(setup.shutil, "which", lambda name: "/usr/bin/go")
+    monkeypatch.setattr(setup, "go_version", lambda go: (1, 24))
+    monkeypatch.setattr(setup, "_step", step)
+    return built
+
+
+def test_geth_is_built_once(geth_ground: list[list[str]]) -> None:
+    setup.build_geth()
+    setup.build_geth()
+    assert len(geth_ground) == 1
+
+
+def test_geth_is_built_again_when_its_pins_change(
+    geth_ground: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    setup.build_geth()
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("go.mod", "go.sum"):
+        (source / name).write_text("another version\n")
+    monkeypatch.setattr(setup, "GETH_SOURCE", source)
+    setup.build_geth()
+    assert len(geth_ground) == 2
+
+
+@pytest.mark.parametrize("version", [None, (1, 23)])
+def test_without_a_recent_go_there_is_a_note_and_no_failure(
+    version: tuple[int, int] | None,
+    geth_ground: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(setup, "go_version", lambda go: version)
+    setup.build_geth()
+    assert not geth_ground
+    assert "tests run on anvil alone" in capsys.readouterr().out
+
+
+def test_a_build_that_fails_is_a_note_and_is_tried_again(
+    geth_ground: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tries = []
+    monkeypatch.setattr(setup, "_step", lambda *args, **options: tries.append(args) or False)
+    setup.build_geth()
+    setup.build_geth()
+    assert len(tries) == 2
+    assert "could not be built" in capsys.readouterr().out
+
+
+def test_geth_and_all_it_is_built_from_are_pinned_by_hash() -> None:
+    module = (setup.GETH_SOURCE / "go.mod").read_text()
+    assert "github.com/ethereum/go-ethereum v1.16.9" in module
+    sums = (setup.GETH_SOURCE / "go.sum").read_text()
+    for name, version in re.findall(r"^\s+(\S+) (v\S+)", module, re.MULTILINE):
+        assert f"{name} {version}/go.mod h1:" in sums
+    assert "://" not in module + sums
+
+
+def test_an_installer_that_hangs_is_ended(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(setup, "NOTES", tmp_path)
+    assert not setup._step("hanging", ["sleep", "600"], fatal=False, seconds_max=0)
+    assert "failed with exit code" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", LOCKS)
