@@ -15,8 +15,8 @@ from ledger.errors import NodeProtocolError
 _TXIN_TO_KEY, _TXOUT_TO_KEY, _TXOUT_TO_TAGGED_KEY = 2, 2, 3
 _RCT_BULLETPROOF_PLUS = 6
 _EXTRA_PUBLIC_KEY, _EXTRA_NONCE, _EXTRA_PUBLIC_KEYS = 1, 2, 4
-#: In an extra nonce: what follows is an encrypted payment id of 8 bytes.
-_NONCE_ENCRYPTED_ID = b"\x01"
+#: An extra nonce that holds an encrypted payment id; wallets put a meaningless one where there is none.
+_PAYMENT_ID_KIND, _PAYMENT_ID_LENGTH = 1, 9
 _COUNT_MAX = 10_000
 
 
@@ -40,7 +40,6 @@ class Blob:
     fee_units: int
     public_key: bytes  #: R of the transaction
     public_keys: tuple[bytes, ...]  #: one for each output where a subaddress is among several payees; else empty
-    payment_id: bytes | None  #: still encrypted; wallets put a meaningless one where there is none
 
 
 class _Reader:
@@ -89,7 +88,7 @@ def read_blob(raw: str) -> Blob:
     reader.expect(0, "an unlock time")
     rings = [_input(reader) for _ in range(reader.count())]
     targets = [_target(reader) for _ in range(reader.count())]
-    public_keys, payment_id = _extra(reader.take(reader.count()))
+    public_keys = _extra(reader.take(reader.count()))
     prefix_end = reader.at
     fee, amounts, commitments = _rct_base(reader, len(targets))
     base_end = reader.at
@@ -108,7 +107,6 @@ def read_blob(raw: str) -> Blob:
         fee_units=fee,
         public_key=public_keys[0],
         public_keys=tuple(public_keys[1:]),
-        payment_id=payment_id,
     )
 
 
@@ -132,9 +130,9 @@ def _target(reader: _Reader) -> tuple[bytes, bytes]:
     return reader.take(32), reader.take(1) if kind == _TXOUT_TO_TAGGED_KEY else b""
 
 
-def _extra(extra: bytes) -> tuple[list[bytes], bytes | None]:
-    """The transaction's public key first, then those of its outputs; the encrypted payment id."""
-    reader, first, others, payment_id = _Reader(extra), [], [], None
+def _extra(extra: bytes) -> list[bytes]:
+    """The transaction's public key first, then those of its outputs."""
+    reader, first, others = _Reader(extra), [], []
     while reader.at < len(extra):
         kind = reader.byte()
         if kind == _EXTRA_PUBLIC_KEY:
@@ -143,12 +141,13 @@ def _extra(extra: bytes) -> tuple[list[bytes], bytes | None]:
             others = [reader.take(32) for _ in range(reader.count())]
         elif kind == _EXTRA_NONCE:
             nonce = reader.take(reader.count())
-            payment_id = nonce[1:] if nonce[:1] == _NONCE_ENCRYPTED_ID and len(nonce) == 9 else None
+            if nonce[:1] != bytes([_PAYMENT_ID_KIND]) or len(nonce) != _PAYMENT_ID_LENGTH:
+                raise NodeProtocolError("the transaction carries something that this wallet does not put there")
         else:
             raise NodeProtocolError("the transaction carries something that this wallet does not put there")
     if len(first) != 1:
         raise NodeProtocolError("the transaction has not exactly one public key")
-    return [*first, *others], payment_id
+    return [*first, *others]
 
 
 def _rct_base(reader: _Reader, outputs: int) -> tuple[int, list[bytes], list[bytes]]:

@@ -20,7 +20,6 @@ from wallets.monero.blob import Blob
 from wallets.protocol import Output
 
 _EIGHT = (8).to_bytes(32, "little")
-_PAYMENT_ID_TAIL = b"\x8d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +29,18 @@ class Receiver:
     spend_key: bytes
     view_key: bytes
     subaddress: bool
-    payment_id: bytes | None = None
 
     @classmethod
     def of(cls, text: str) -> Receiver:
-        """Raises `NodeProtocolError` for what is no address: it was checked long before."""
+        """Raises `NodeProtocolError` for what is no address that we pay: it was checked long before."""
         try:
             parsed = address(text)
         except ValueError:
             raise NodeProtocolError("a payee of the transaction is not an address") from None
-        payment_id = None
         if isinstance(parsed, IntegratedAddress):
-            payment_id = bytes.fromhex(str(parsed.payment_id()))
-            parsed = parsed.base_address()
+            raise NodeProtocolError("a payee of the transaction is an integrated address, which nobody is paid at")
         keys = bytes.fromhex(parsed.spend_key()), bytes.fromhex(parsed.view_key())
-        return cls(*keys, isinstance(parsed, SubAddress), payment_id)
+        return cls(*keys, isinstance(parsed, SubAddress))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +86,11 @@ def _pays(blob: Blob, place: int, secrets: Sequence[bytes], receiver: Receiver, 
     for derivation in _derivations(blob, place, secrets, receiver, ours):
         units = _opened(blob, place, derivation, receiver.spend_key)
         if units is not None:
-            if receiver.payment_id is not None and not _carries(blob, derivation, receiver.payment_id):
-                raise NodeProtocolError("the transaction does not carry the payee's payment id")
             return units
     return None
 
 
-def _derivations(
-    blob: Blob, place: int, secrets: Sequence[bytes], receiver: Receiver, ours: Ours
-) -> Iterator[bytes]:
+def _derivations(blob: Blob, place: int, secrets: Sequence[bytes], receiver: Receiver, ours: Ours) -> Iterator[bytes]:
     """The shared secrets by which the receiver may find the output: that of the transaction's key, and of its own."""
     if receiver == ours.primary:
         yield _derivation(ours.view_secret, blob.public_key)
@@ -125,11 +117,6 @@ def _opened(blob: Blob, place: int, derivation: bytes, spend_key: bytes) -> int 
     if units:  # the library multiplies by nothing but what is not zero
         commitment = ed25519.edwards_add(commitment, ed25519.scalarmult_H(units.to_bytes(32, "little")))
     return units if commitment == output.commitment else None
-
-
-def _carries(blob: Blob, derivation: bytes, payment_id: bytes) -> bool:
-    pad = _keccak(derivation + _PAYMENT_ID_TAIL)[:8]
-    return blob.payment_id == bytes(a ^ b for a, b in zip(payment_id, pad, strict=True))
 
 
 def _secret_keys(blob: Blob, tx_key: str) -> list[bytes]:
