@@ -7,7 +7,7 @@ it can be mined.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from ledger.errors import WalletBusy
@@ -39,5 +39,9 @@ def next_nonce(client: EthereumClient, address: str, excluded: Collection[str]) 
         raise WalletBusy(f"{IN_FLIGHT_MAX} transactions of {address} are on their way")
     value = next(nonce for nonce in range(mined, mined + IN_FLIGHT_MAX) if nonce not in taken)
     # What waits in the pool counts like what is mined: a database that was restored from yesterday knows neither.
-    seen = {last - 1 for last in (mined, pending) if last > 0}
-    return Nonce(value, tuple(resource(address, nonce) for nonce in sorted(seen)))
+    return Nonce(value, expected(address, {mined, pending}))
+
+
+def expected(address: str, counts: Iterable[int]) -> tuple[str, ...]:
+    """The last nonces before these counts of transactions."""
+    return tuple(resource(address, count - 1) for count in sorted(counts) if count > 0)

@@ -5,7 +5,7 @@ Whatever is signed is derived again from the spend and the keys, and the signed 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ledger.errors import (
@@ -17,11 +17,18 @@ from ledger.errors import (
     WalletBusy,
 )
 from wallets.ethereum.addresses import EthereumAddressBook
-from wallets.ethereum.client import Call, EthereumClient, RpcRefused
+from wallets.ethereum.client import EthereumClient, RpcRefused
+from wallets.ethereum.delegation import (
+    AUTHORIZATION_GAS,
+    Delegations,
+    check_holdings,
+    check_willing,
+    cleared_gas,
+    future_code,
+)
 from wallets.ethereum.nonces import Nonce, next_nonce
 from wallets.ethereum.reply import block_of, quantity_of
-from wallets.ethereum.tokens import balance_call, uint_of
-from wallets.ethereum.transaction import PLAIN_GAS, Draft, Keys, Plan, plan, read_payload, signed_bytes
+from wallets.ethereum.transaction import PLAIN_GAS, Delegation, Draft, Keys, Plan, plan, read_payload, signed_bytes
 from wallets.protocol import Directory, Proposal, SignedTransaction, Spend
 
 #: What a contract needs can grow between the estimate and the block.
@@ -35,27 +42,32 @@ TIP_MAX = 50 * 10**9
 class Spending:
     """The outgoing side of one wallet, up to the signature."""
 
-    def __init__(self, client: EthereumClient, keys: Keys, directory: Directory, chain_id: int) -> None:
+    def __init__(
+        self, client: EthereumClient, keys: Keys, directory: Directory, chain_id: int, sweeper: str | None
+    ) -> None:
         self._client = client
         self._keys = keys
         self._directory = directory
         self._chain_id = chain_id
+        self._sweeper = sweeper
+        self._delegations = Delegations(client, keys, sweeper)
         self._book = EthereumAddressBook(chain_id)
 
     def propose(self, spend: Spend, rate: int, rate_max: int, excluded: Collection[str]) -> Proposal:
         """`rate` and `rate_max` are wei per gas, tip included. `fee_units` is the most that the transaction can cost
         (its gas limit at its price cap); what it really took is known from its receipt."""
         self._check_payees(spend)
-        what = plan(spend, self._keys)
+        what = plan(spend, self._keys, self._sweeper)
         sender = self._keys.address(what.index)
         nonce = next_nonce(self._client, sender, excluded)
+        delegations, others = self._delegations.needed(spend, excluded) if spend.batched else ((), ())
         fee_cap, tip = self._price(rate, rate_max)
         coins = self._check_funds(what, sender)
-        gas = self._gas(what, sender)
-        draft = Draft(self._chain_id, sender, nonce.value, what, gas, fee_cap, tip)
-        return self._proposal(spend, draft, rate_max, coins, nonce)
+        gas = self._gas(spend, what, sender, delegations)
+        draft = Draft(self._chain_id, sender, nonce.value, what, gas, fee_cap, tip, delegations)
+        return self._proposal(spend, draft, rate_max, coins, [nonce, *others])
 
-    def _proposal(self, spend: Spend, draft: Draft, rate_max: int, coins: int, nonce: Nonce) -> Proposal:
+    def _proposal(self, spend: Spend, draft: Draft, rate_max: int, coins: int, nonces: Sequence[Nonce]) -> Proposal:
         bearable = coins - draft.plan.value
         if draft.fee_units > bearable:
             raise InsufficientHotFunds(
@@ -67,7 +79,7 @@ class Spending:
             draft.payload(),
             max(draft.fee_units, min(draft.gas * rate_max, bearable)),
             self._own_payees(spend),
-            expects=nonce.expects,
+            expects=tuple(name for nonce in nonces for name in nonce.expects),
         )
 
     def _check_payees(self, spend: Spend) -> None:
@@ -98,33 +110,31 @@ class Spending:
 
     def _check_funds(self, what: Plan, sender: str) -> int:
         """The coins of the sender in wei. Those that its own waiting transactions will use are not counted."""
-        calls: list[Call] = [("eth_getBalance", [sender, tag]) for tag in ("latest", "pending")]
-        calls += [balance_call(what.token, move.sender, "latest") for move in what.moves if what.token is not None]
-        answers = self._client.read_many(calls)
-        for move, answer in zip(what.moves, answers[2:], strict=True):
-            held = uint_of(answer, "balanceOf")
-            if held < move.units:
-                raise InsufficientHotFunds(f"{move.sender} has {held} units of the token, {move.units} are asked")
-        coins = min(quantity_of(answer, "eth_getBalance") for answer in answers[:2])
+        check_holdings(self._client, what)
+        answers = self._client.read_many([("eth_getBalance", [sender, tag]) for tag in ("latest", "pending")])
+        coins = min(quantity_of(answer, "eth_getBalance") for answer in answers)
         if coins < what.value:
             raise InsufficientHotFunds(f"{sender} has {coins} wei, {what.value} and the gas are asked")
         return coins
 
-    def _gas(self, what: Plan, sender: str) -> int:
+    def _gas(self, spend: Spend, what: Plan, sender: str, delegations: Sequence[Delegation]) -> int:
         """The gas limit. Funds were checked before: what the node refuses now, the receiving side refuses (E13)."""
+        if spend.batched and not spend.outputs:
+            return cleared_gas(delegations)
+        if spend.batched:
+            self._delegations.prove()
+            check_willing(self._client, what)
         request = {"from": sender, "value": hex(what.value), "data": what.data}
         if what.to is not None:
             request["to"] = what.to
+        overrides = [future_code(delegations)] if delegations else []
         try:
-            gas = quantity_of(self._client.read("eth_estimateGas", request, "latest"), "eth_estimateGas")
+            gas = quantity_of(self._client.read("eth_estimateGas", request, "latest", *overrides), "eth_estimateGas")
         except RpcRefused as refusal:
-            if what.to is None or (what.token is None and what.data != "0x"):
-                raise InvalidInput("/call", f"the contract refuses it: {refusal.message}", "call_refused") from None
-            whose = "the token's contract" if what.token is not None else "the contract there"
-            raise InvalidAddress("/address", f"cannot be paid: {whose} refuses it ({refusal.message})") from None
+            raise _not_payable(spend, refusal) from None
         if gas == PLAIN_GAS and what.data == "0x":
             return gas
-        return _more(gas, _GAS_MARGIN)
+        return _more(gas, _GAS_MARGIN) + AUTHORIZATION_GAS * len(delegations)
 
     def sign(self, proposal: Proposal, spend: Spend) -> SignedTransaction:
         draft = read_payload(proposal.payload)
@@ -138,13 +148,17 @@ class Spending:
 
     def _check_draft(self, draft: Draft, spend: Spend) -> None:
         """Everything about a draft that is not a matter of nonce and price follows from the spend and the keys."""
-        what = plan(spend, self._keys) if spend.outputs or spend.call is not None else None
-        if what is None or draft.plan != what:
+        try:
+            what = plan(spend, self._keys, self._sweeper)
+        except ValueError as error:
+            raise NodeProtocolError(f"this is no payment of ours: {error}") from None
+        if draft.plan != what:
             raise NodeProtocolError("the proposal does something else than the payment says")
         if draft.chain_id != self._chain_id or draft.sender != self._keys.address(what.index):
             raise NodeProtocolError("the proposal is for another chain or another sender")
-        if draft.tip > draft.fee_cap or draft.gas < PLAIN_GAS or draft.delegations:
+        if draft.tip > draft.fee_cap or draft.gas < PLAIN_GAS:
             raise NodeProtocolError("the proposal has a form that we do not give")
+        self._delegations.check(draft.delegations, spend)
 
     def reprice(self, signed: SignedTransaction, spend: Spend, rate: int, fee_max_units: int) -> Proposal:
         """The same transaction with a higher price cap and tip; neither may rise by less than an eighth."""
@@ -163,6 +177,13 @@ class Spending:
     def _tip(self, fee_cap: int) -> int:
         suggested = self._client.read("eth_maxPriorityFeePerGas")
         return min(quantity_of(suggested, "eth_maxPriorityFeePerGas"), TIP_MAX, fee_cap)
+
+
+def _not_payable(spend: Spend, refusal: RpcRefused) -> InvalidInput:
+    if spend.call is not None:
+        return InvalidInput("/call", f"the chain refuses it: {refusal.message}", "call_refused")
+    whose = "the contract there" if spend.token is None else "the token's contract"
+    return InvalidAddress("/address", f"cannot be paid: {whose} refuses it ({refusal.message})")
 
 
 def _more(number: int, factor: tuple[int, int]) -> int:

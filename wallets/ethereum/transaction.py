@@ -17,6 +17,7 @@ from hexbytes import HexBytes
 
 from ledger.errors import NodeProtocolError
 from wallets.ethereum.addresses import HOT_INDEX
+from wallets.ethereum.contracts import encode, load
 from wallets.ethereum.hd import checksummed
 from wallets.ethereum.tokens import transfer_call
 from wallets.protocol import HOT, Spend
@@ -125,10 +126,15 @@ def resource(address: str, nonce: int) -> str:
     return f"{address.lower()}:{nonce}"
 
 
-def plan(spend: Spend, keys: Keys) -> Plan:
+def plan(spend: Spend, keys: Keys, sweeper: str | None) -> Plan:
     """What a spend means here. Raises `ValueError` for what this chain cannot do in one transaction, and
-    `NodeProtocolError` for money that is to stay ours at an address that is not."""
+    `NodeProtocolError` for money that is to stay ours at an address that is not.
+
+    A batched spend without outputs takes the sweep contract's code away from its sources again.
+    """
     _check_targets(spend, keys)
+    if spend.batched:
+        return _batched(spend, keys, sweeper)
     if spend.call is not None:
         if spend.outputs or spend.sources or spend.token is not None:
             raise ValueError("a contract call moves no money of its own")
@@ -141,6 +147,25 @@ def plan(spend: Spend, keys: Keys) -> Plan:
         return Plan(index, output.address, output.units, "0x", None, ())
     moves = (Move(keys.address(index), output.address, output.units),)
     return Plan(index, spend.token, 0, transfer_call(output.address, output.units), spend.token, moves)
+
+
+def _batched(spend: Spend, keys: Keys, sweeper: str | None) -> Plan:
+    hot = keys.address(HOT_INDEX)
+    if not spend.sources or len(set(spend.sources)) != len(spend.sources) or HOT_INDEX in spend.sources:
+        raise ValueError("a batch takes different indices, and not the hot wallet's")
+    if spend.call is not None:
+        raise ValueError("a contract call moves no money of its own")
+    if not spend.outputs:
+        return Plan(HOT_INDEX, hot, 0, "0x", None, ())
+    if spend.token is None or set(spend.targets) != {HOT} or len(spend.outputs) != len(spend.sources):
+        raise ValueError("a batch sweeps one token from each source to the hot wallet")
+    if sweeper is None:
+        raise ValueError("no sweep contract is set")
+    owners = [keys.address(index) for index in spend.sources]
+    amounts = [output.units for output in spend.outputs]
+    data = encode(load("Sweeper"), "sweep", [spend.token, owners, amounts])
+    moves = tuple(Move(owner, hot, units) for owner, units in zip(owners, amounts, strict=True))
+    return Plan(HOT_INDEX, sweeper, 0, data, spend.token, moves)
 
 
 def _check_targets(spend: Spend, keys: Keys) -> None:

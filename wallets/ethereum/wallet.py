@@ -36,9 +36,11 @@ from wallets.protocol import (
 class EthereumWallet:
     """See `wallets.protocol.ChainWallet` for what each method promises. Usable from any number of threads.
 
-    Resources are nonces, `<address>:<nonce>`; fees are wei, rates wei per gas. Index 0 is the hot wallet. `trace`:
-    look for coins that contracts send on, where the node offers traces. `start_block`: where a first reading of the
-    chain begins, for a database that is made again from a seed; else near the tip.
+    Resources are nonces, `<address>:<nonce>`; fees are wei, rates wei per gas. Index 0 is the hot wallet.
+
+    `sweeper`: the deployed sweep contract, for batches. `trace`: look for coins that contracts send on, where the node
+    offers traces. `start_block`: where a first reading of the chain begins, for a database that is made again from a
+    seed; else near the tip.
     """
 
     chain = "ethereum"
@@ -52,6 +54,7 @@ class EthereumWallet:
         directory: Directory,
         chain_id: int,
         *,
+        sweeper: str | None = None,
         trace: bool = True,
         start_block: int | None = None,
     ) -> None:
@@ -59,7 +62,7 @@ class EthereumWallet:
         self._keys = keys
         self._chain_id = chain_id
         self._deposits = Deposits(client, keys, directory, Internal(client, wanted=trace), start_block)
-        self._spending = Spending(client, keys, directory, chain_id)
+        self._spending = Spending(client, keys, directory, chain_id, sweeper)
         self._sending = Sending(client)
         self._state = NodeState(client, keys, chain_id)
 
