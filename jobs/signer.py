@@ -114,7 +114,8 @@ class Signer:
     def _check_call(self, request: SignRequest) -> None:
         if request.outputs or request.call is None or request.mac is None:
             raise SignerRefused("call_mismatch", "a contract call pays nobody and carries a MAC")
-        if not self._mac.same(request.mac, self._mac.call(request.payment_id, request.call)):
+        known = self._mac.same(request.mac, self._mac.call(request.payment_id, request.call))
+        if not known or request.call.get("chain") != request.chain:
             raise SignerRefused("mac_mismatch", "the contract call is not what an operator ordered")
 
     def _check_withdrawal(self, row: Any, request: SignRequest) -> None:
@@ -205,9 +206,10 @@ def _check_token(record: sqlite3.Connection, request: SignRequest) -> None:
     """An asset stands for the contract that it stood for when it was first signed, whatever its row says today."""
     if request.token is None:
         return
-    record.execute("INSERT OR IGNORE INTO token (asset, contract) VALUES (?, ?)", (request.asset, request.token))
     known = record.execute("SELECT contract FROM token WHERE asset = ?", (request.asset,)).fetchone()
-    if known[0] != request.token:
+    if known is None:
+        record.execute("INSERT INTO token (asset, contract) VALUES (?, ?)", (request.asset, request.token))
+    elif known[0] != request.token:
         raise SignerRefused("token_changed", f"{request.asset} stood for the contract {known[0]} before")
 
 
@@ -230,11 +232,17 @@ CREATE TABLE IF NOT EXISTS outflow (
     payment TEXT NOT NULL, asset TEXT NOT NULL, units TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (payment, asset)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS token (asset TEXT PRIMARY KEY, contract TEXT NOT NULL) STRICT;
+CREATE TRIGGER IF NOT EXISTS token_once BEFORE INSERT ON token
+WHEN EXISTS (SELECT 1 FROM token WHERE asset = NEW.asset)
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS token_no_update BEFORE UPDATE ON token
 BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS token_no_delete BEFORE DELETE ON token
 BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE INDEX IF NOT EXISTS outflow_day ON outflow (asset, at);
+CREATE TRIGGER IF NOT EXISTS outflow_once BEFORE INSERT ON outflow
+WHEN EXISTS (SELECT 1 FROM outflow WHERE payment = NEW.payment AND asset = NEW.asset)
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS outflow_no_update BEFORE UPDATE ON outflow
 BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS outflow_no_delete BEFORE DELETE ON outflow

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ledger.errors import InvalidAddress, NodeUnavailable, TransactionRefused, WrongNetwork
+from ledger.errors import InvalidAddress, NodeNotReady, NodeUnavailable, TransactionRefused, WrongNetwork
 from settings import Settings
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet, Lie
 from wallets.protocol import DepositStatus, Output, SignedTransaction, Spend, TxState
@@ -195,22 +196,40 @@ def settings(**fields: object) -> Settings:
     return Settings(database_url="sqlite://", **fields)  # type: ignore[arg-type]
 
 
+class Nobody:
+    """A directory in which nothing is ours."""
+
+    def ours(self, addresses: Collection[str]) -> Collection[str]:
+        return ()
+
+    def tokens(self) -> Collection[str]:
+        return ()
+
+
 def test_the_registry_serves_the_model_chain_to_test_installations_only(tmp_path: Path) -> None:
     url = f"fake:{tmp_path / 'chain'}"
-    served = wallet("bitcoin", settings(bitcoin_rpc_url=url))
+    served = wallet("bitcoin", settings(bitcoin_rpc_url=url), Nobody())
     assert served.chain == "bitcoin"
     assert FakeWallet(FakeChain(tmp_path / "chain")).open() == served.open()
     assert address_book("bitcoin", settings(bitcoin_rpc_url=url)).at("x", 0).startswith("fake1")
     for unsafe in ({"mode": "live"}, {"bitcoin_network": "main"}):
         with pytest.raises(WrongNetwork):
-            wallet("bitcoin", settings(bitcoin_rpc_url=url, **unsafe))
+            wallet("bitcoin", settings(bitcoin_rpc_url=url, **unsafe), Nobody())
         with pytest.raises(WrongNetwork):
             address_book("bitcoin", settings(bitcoin_rpc_url=url, **unsafe))
 
 
 def test_the_registry_knows_its_chains() -> None:
-    assert chains() == ("bitcoin",)
+    assert chains() == ("bitcoin", "monero", "ethereum")
     assert address_book("bitcoin", settings(bitcoin_network="main")).parse("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4")
-    assert wallet("bitcoin", settings(bitcoin_rpc_url="http://u:p@127.0.0.1:1")).chain == "bitcoin"
+    assert address_book("ethereum", settings()).parse("0x" + "ab" * 20)
+    assert not address_book("monero", settings()).derives
+    assert wallet("bitcoin", settings(bitcoin_rpc_url="http://u:p@127.0.0.1:1"), Nobody()).chain == "bitcoin"
     with pytest.raises(LookupError):
-        wallet("dogecoin", settings())
+        wallet("dogecoin", settings(), Nobody())
+
+
+@pytest.mark.parametrize("chain", chains())
+def test_a_chain_without_its_node_in_the_settings_names_the_variable(chain: str) -> None:
+    with pytest.raises(NodeNotReady, match=f"COFFER_{chain.upper()}_"):
+        wallet(chain, settings(), Nobody())

@@ -75,3 +75,16 @@ def test_comparison_takes_any_text() -> None:
     assert MAC.same(mac, MAC.withdrawal(ROW))
     for other in ("", "é", mac.upper(), mac[:-1], mac + "0"):
         assert not MAC.same(other, mac)
+
+
+CALL = {"chain": "ethereum", "to": "0xc0de", "data": "0x6000", "note": "Sweeper"}
+
+
+@pytest.mark.parametrize("changed", [{"chain": "other"}, {"to": None}, {"to": "0xc0df"}, {"data": "0x6001"}], ids=str)
+def test_a_call_is_bound_to_its_payment_its_contract_and_its_data(changed: dict[str, Any]) -> None:
+    assert MAC.call("pay_1", CALL | changed) != MAC.call("pay_1", CALL)
+    assert MAC.call("pay_2", CALL) != MAC.call("pay_1", CALL)
+
+
+def test_what_a_call_is_named_for_people_is_not_bound() -> None:
+    assert MAC.call("pay_1", CALL | {"note": "other"}) == MAC.call("pay_1", CALL)

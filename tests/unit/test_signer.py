@@ -1,4 +1,4 @@
-"""The signer signs what committed rows say, once a payment, and never more in a day than its own cap."""
+"""The signer signs what committed rows say, once a payment, and never more of an asset in a day than its own cap."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,8 @@ from jobs.signer import Signer, SignerRefused, SignRequest
 
 MAC = RowMac(b"m" * 32)
 CAP = 1_000_000
+COLD = {"bitcoin": "cold1", "ethereum": "cold2"}
+CALL = {"chain": "ethereum", "to": None, "data": "0x6000", "note": "Sweeper"}
 
 
 def row(row_id: int = 1, **changes: Any) -> SimpleNamespace:
@@ -38,19 +41,40 @@ def ask(*rows: SimpleNamespace, payment: str = "pay_1", fee: int = 1_000, **more
     return SignRequest(payment_id=payment, fee_max_units=fee, withdrawals=rows, **given)
 
 
+def own(purpose: str, *outputs: tuple[str, int], payment: str = "pay_1", **more: Any) -> SignRequest:
+    """A payment that pays no customer, on Ethereum: its fee is in ETH."""
+    given: dict[str, Any] = {"asset": "ETH", "fee_asset": "ETH", "fee_units": 700, "fee_max_units": 1_000}
+    given |= {"resources": ["nonce:0"], "withdrawals": (), "items": {}, "approvals": {}, "chain": "ethereum"}
+    return SignRequest(payment_id=payment, outputs=list(outputs), purpose=purpose, **(given | more))
+
+
+def ordered(payment: str = "pay_1", **changes: Any) -> SignRequest:
+    """A contract call with the MAC that its operator gave it, then changed by hand."""
+    return own("call", payment=payment, **({"call": CALL, "mac": MAC.call(payment, CALL)} | changes))
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Signer]:
-    return lambda cap=CAP: Signer(tmp_path / "signer", MAC, {"BTC": cap})
+    return lambda cap=CAP, **caps: Signer(tmp_path / "signer", MAC, {"BTC": cap, "ETH": CAP} | caps, COLD)
 
 
 def recorded(folder: Path) -> list[tuple[Any, ...]]:
+    """(payment, asset, units) of all that was let out, in order; what was signed and lets nothing out has no units."""
     with closing(sqlite3.connect(folder / "signer" / "signed.sqlite3")) as record:
-        return record.execute("SELECT payment, units FROM signed ORDER BY at, payment").fetchall()
+        joined = "SELECT s.payment, o.asset, o.units FROM signed s LEFT JOIN outflow o ON o.payment = s.payment"
+        return record.execute(f"{joined} ORDER BY s.at, s.payment, o.asset").fetchall()
+
+
+def refusal(signer: Signer, request: SignRequest) -> str:
+    """The word with which a request is refused, by both of the signer's questions unless the cap alone is at stake."""
+    with pytest.raises(SignerRefused) as refused:
+        signer.admit(request)
+    return refused.value.code
 
 
 def test_a_payment_as_committed_is_admitted_and_recorded(make: Callable[..., Signer], tmp_path: Path) -> None:
     make().admit(ask(row(1), row(2)))
-    assert recorded(tmp_path) == [("pay_1", "201000")]
+    assert recorded(tmp_path) == [("pay_1", "BTC", "201000")]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +156,7 @@ def test_the_same_payment_twice_counts_once(make: Callable[..., Signer], tmp_pat
     for _ in range(3):
         signer.admit(ask(row(1)))
     make(150_000).admit(ask(row(1)))
-    assert recorded(tmp_path) == [("pay_1", "101000")]
+    assert recorded(tmp_path) == [("pay_1", "BTC", "101000")]
 
 
 def test_the_same_payment_with_another_sum_is_refused(make: Callable[..., Signer], tmp_path: Path) -> None:
@@ -140,7 +164,7 @@ def test_the_same_payment_with_another_sum_is_refused(make: Callable[..., Signer
     with pytest.raises(SignerRefused) as refused:
         make().admit(ask(row(1), row(2)))
     assert refused.value.code == "payload_changed"
-    assert recorded(tmp_path) == [("pay_1", "101000")]
+    assert recorded(tmp_path) == [("pay_1", "BTC", "101000")]
 
 
 def test_the_same_payment_to_others_is_refused(make: Callable[..., Signer], tmp_path: Path) -> None:
@@ -217,7 +241,7 @@ def test_the_cap_counts_a_day_of_all_payments_with_fees(
         signer.admit(ask(row(3), payment="c"))
     clock[0] += 2
     signer.admit(ask(row(3), payment="c"))
-    assert [p for p, _ in recorded(tmp_path)] == ["a", "b", "c"]
+    assert [p for p, *_ in recorded(tmp_path)] == ["a", "b", "c"]
 
 
 def test_an_asset_without_a_cap_is_never_signed(tmp_path: Path) -> None:
@@ -229,9 +253,15 @@ def test_an_asset_without_a_cap_is_never_signed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE signed SET units = '0'",
+        "UPDATE signed SET payload = ''",
         "DELETE FROM signed",
-        "REPLACE INTO signed (payment, asset, units, payload, at) VALUES ('pay_1', 'BTC', '0', '', 0)",
+        "REPLACE INTO signed (payment, payload, at) VALUES ('pay_1', '', 0)",
+        "UPDATE outflow SET units = '0'",
+        "DELETE FROM outflow",
+        "REPLACE INTO outflow (payment, asset, units, at) VALUES ('pay_1', 'BTC', '0', 0)",
+        "UPDATE token SET contract = '0xc2'",
+        "DELETE FROM token",
+        "REPLACE INTO token (asset, contract) VALUES ('USDT', '0xc2')",
         "UPDATE signed_withdrawal SET payment = 'x'",
         "DELETE FROM signed_withdrawal",
         "UPDATE released SET payment = 'pay_1'",
@@ -242,10 +272,11 @@ def test_the_record_is_append_only(make: Callable[..., Signer], tmp_path: Path, 
     make().admit(ask(row(1)))
     with closing(sqlite3.connect(tmp_path / "signer" / "signed.sqlite3")) as record:
         record.execute("INSERT INTO released VALUES ('pay_0', 0)")
+        record.execute("INSERT INTO token VALUES ('USDT', '0xc1')")
         record.commit()
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             record.execute(statement)
-    assert recorded(tmp_path) == [("pay_1", "101000")]
+    assert recorded(tmp_path) == [("pay_1", "BTC", "101000")]
 
 
 def test_the_record_is_its_owners_alone(make: Callable[..., Signer], tmp_path: Path) -> None:
@@ -294,3 +325,138 @@ def test_two_processes_share_one_record(make: Callable[..., Signer], tmp_path: P
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(recorded(tmp_path)) == 5
+
+
+# Payments that pay no customer
+
+
+@pytest.mark.parametrize("purpose", ["sweep", "gas", "split"])
+def test_money_that_stays_ours_needs_an_own_index_behind_each_output(
+    make: Callable[..., Signer], tmp_path: Path, purpose: str
+) -> None:
+    """The wallet proves each index by its keys; an output without one could be anybody's."""
+    for targets in ((), (-1,), (-1, 4, 5)):
+        assert refusal(make(), own(purpose, ("a", 5), ("b", 6), targets=targets)) == "target_missing"
+    assert recorded(tmp_path) == []
+    make().admit(own(purpose, ("a", 5), ("b", 6), targets=(-1, 4)))
+    assert recorded(tmp_path) == [("pay_1", "ETH", "1000")]
+
+
+def test_using_up_a_nonce_pays_nobody(make: Callable[..., Signer], tmp_path: Path) -> None:
+    assert refusal(make(), own("fill", ("thief", 5))) == "target_missing"
+    make().admit(own("fill"))
+    assert recorded(tmp_path) == [("pay_1", "ETH", "1000")]
+
+
+@pytest.mark.parametrize("purpose", ["sweep", "gas", "split", "fill", "cold", "call"])
+def test_only_a_withdrawals_payment_pays_withdrawals(make: Callable[..., Signer], tmp_path: Path, purpose: str) -> None:
+    paid = row(1)
+    disguised = ask(paid, purpose=purpose, targets=(-1,), chain="ethereum", call=CALL, mac=MAC.call("pay_1", CALL))
+    assert refusal(make(), disguised) == "item_mismatch"
+    assert recorded(tmp_path) == []
+
+
+@pytest.mark.parametrize("more", [{"targets": (-1,)}, {"call": CALL}], ids=str)
+def test_a_withdrawals_payment_does_nothing_else(
+    make: Callable[..., Signer], tmp_path: Path, more: dict[str, Any]
+) -> None:
+    assert refusal(make(), ask(row(1), **more)) == "item_mismatch"
+    assert recorded(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "outputs", [[("thief", 5)], [("cold1", 5)], [("cold2", 5), ("thief", 1)], [("cold2", 5), ("cold2", 1)], []]
+)
+def test_a_move_to_cold_pays_the_cold_address_of_its_chain_alone(
+    make: Callable[..., Signer], tmp_path: Path, outputs: list[tuple[str, int]]
+) -> None:
+    assert refusal(make(), own("cold", *outputs)) == "cold_mismatch"
+    assert refusal(make(), own("cold", ("cold2", 5), chain="monero")) == "cold_mismatch"
+    assert refusal(make(), own("cold", ("cold2", 5), call=CALL)) == "cold_mismatch"
+    assert recorded(tmp_path) == []
+
+
+def test_a_move_to_cold_counts_its_fee_only(make: Callable[..., Signer], tmp_path: Path) -> None:
+    make().admit(own("cold", ("cold2", 50 * CAP)))
+    assert recorded(tmp_path) == [("pay_1", "ETH", "1000")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mac": None},
+        {"mac": "0" * 64},
+        {"mac": MAC.call("pay_2", CALL)},
+        {"call": CALL | {"to": "0xthief"}},
+        {"call": CALL | {"data": "0x60ff"}},
+        {"call": CALL | {"chain": "other"}},
+        {"chain": "other"},
+        {"call": None},
+        {"outputs": [("thief", 5)]},
+    ],
+    ids=str,
+)
+def test_a_contract_call_is_signed_as_its_operator_ordered_it(
+    make: Callable[..., Signer], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    outputs = changes.pop("outputs", [])
+    request = ordered(**changes)
+    assert refusal(make(), replace(request, outputs=outputs)) in ("call_mismatch", "mac_mismatch")
+    assert recorded(tmp_path) == []
+
+
+def test_a_contract_call_counts_its_fee(make: Callable[..., Signer], tmp_path: Path) -> None:
+    make().admit(ordered())
+    assert recorded(tmp_path) == [("pay_1", "ETH", "1000")]
+
+
+def test_the_same_payment_with_another_call_is_refused(make: Callable[..., Signer]) -> None:
+    make().admit(ordered())
+    other = CALL | {"data": "0x6001"}
+    assert refusal(make(), ordered(call=other, mac=MAC.call("pay_1", other))) == "payload_changed"
+
+
+def test_the_same_sweep_to_another_index_is_refused(make: Callable[..., Signer]) -> None:
+    make().admit(own("sweep", ("a", 5), targets=(-1,)))
+    assert refusal(make(), own("sweep", ("a", 5), targets=(3,))) == "payload_changed"
+    assert refusal(make(), own("gas", ("a", 5), targets=(-1,))) == "payload_changed"
+
+
+# Tokens: the amount in one asset, the fee in another
+
+
+def token_row(row_id: int = 1) -> SimpleNamespace:
+    values = vars(row(row_id)) | {"asset": "USDT", "chain": "ethereum"}
+    return SimpleNamespace(**(values | {"mac": MAC.withdrawal(values)}))
+
+
+def ask_token(*rows: SimpleNamespace, **more: Any) -> SignRequest:
+    given = {"asset": "USDT", "fee_asset": "ETH", "token": "0xc1", "chain": "ethereum"}
+    return ask(*rows, **(given | more))
+
+
+def test_a_tokens_fee_is_counted_in_the_chains_coin(make: Callable[..., Signer], tmp_path: Path) -> None:
+    make(USDT=CAP).admit(ask_token(token_row()))
+    assert recorded(tmp_path) == [("pay_1", "ETH", "1000"), ("pay_1", "USDT", "100000")]
+
+
+def test_either_cap_holds_a_token_back(make: Callable[..., Signer], tmp_path: Path) -> None:
+    for caps in ({"USDT": 99_999}, {"USDT": CAP, "ETH": 999}, {}):
+        assert refusal(make(**caps), ask_token(token_row())) == "outflow_cap"
+    assert recorded(tmp_path) == []
+
+
+def test_a_token_that_is_swept_needs_a_cap_for_its_fee_only(make: Callable[..., Signer], tmp_path: Path) -> None:
+    make().admit(own("sweep", ("a", 5), targets=(-1,), asset="USDT", token="0xc1"))
+    assert recorded(tmp_path) == [("pay_1", "ETH", "1000")]
+
+
+def test_an_asset_stands_for_the_contract_that_it_was_first_signed_with(
+    make: Callable[..., Signer], tmp_path: Path
+) -> None:
+    signer = make(USDT=CAP, USDC=CAP)
+    signer.admit(ask_token(token_row(1)))
+    again = ask_token(token_row(2), payment="pay_2")
+    assert refusal(signer, replace(again, token="0xc2")) == "token_changed"
+    assert len(recorded(tmp_path)) == 2
+    signer.admit(again)
