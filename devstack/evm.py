@@ -12,6 +12,7 @@ from typing import Any
 from devstack.files import private_folder
 from devstack.ports import free_port
 from devstack.process import Daemon
+from wallets.ethereum.hd import checksummed
 
 #: Gas limit of what the outside world sends, where the caller names none: enough for every contract of ours.
 CALL_GAS = 5_000_000
@@ -130,8 +131,8 @@ class EvmNode:
 
     @property
     def payer(self) -> str:
-        """The address of the outside payer, as the node writes it."""
-        return str(self.rpc("eth_accounts")[0])
+        """The checksummed address of the outside payer."""
+        return checksummed(bytes.fromhex(self.rpc("eth_accounts")[0][2:]))
 
     def pay(self, address: str, wei: int, *, gas: int = TRANSFER_GAS, **fields: Any) -> str:
         """Pays from outside; returns the hash of a transaction that waits for a block."""
@@ -148,11 +149,11 @@ class EvmNode:
         return str(self.rpc("eth_sendRawTransaction", raw))
 
     def deploy(self, creation: str) -> str:
-        """Deploys from outside and makes a block; the address of the contract. Raises RuntimeError if it failed."""
+        """Deploys from outside and makes a block; the checksummed address. Raises RuntimeError if it failed."""
         receipt = self.settle(self.send({"data": creation}))
         if receipt["status"] != "0x1":
             raise RuntimeError(f"the deployment failed: {receipt['transactionHash']}")
-        return str(receipt["contractAddress"])
+        return checksummed(bytes.fromhex(receipt["contractAddress"][2:]))
 
     def settle(self, tx_hash: str, timeout_seconds: float = 20) -> dict[str, Any]:
         """Makes a block and returns the receipt of this transaction."""

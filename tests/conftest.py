@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from devstack.anvil import Anvil
 from devstack.bitcoind import Bitcoind
+from devstack.geth import Geth
 from devstack.mariadb import MariaDB
 from devstack.redis import RedisServer
 
@@ -85,3 +87,46 @@ def make_bitcoind(server_folder: Path) -> Iterator[Callable[..., Bitcoind]]:
     yield make
     for node in nodes:
         node.stop()
+
+
+@pytest.fixture(scope="session")
+def anvil(server_folder: Path) -> Iterator[Anvil]:
+    """A private EVM chain. Tests share it: make keys of your own, mine what you need, and leave no reorganisation."""
+    node = Anvil(server_folder / "anvil", keep_chain=False)
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def make_anvil(server_folder: Path) -> Iterator[Callable[..., Anvil]]:
+    """Starts fresh EVM chains for one test alone; takes what `Anvil` takes after the folder."""
+    nodes: list[Anvil] = []
+
+    def make(*options: str, **others: Any) -> Anvil:
+        node = Anvil(Path(tempfile.mkdtemp(prefix="anvil-", dir=server_folder)), options, **others)
+        nodes.append(node)
+        node.start()
+        return node
+
+    yield make
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def geth(server_folder: Path) -> Iterator[Geth]:
+    """A real geth, where there is one; see `pytest_terminal_summary`."""
+    missing = Geth.why_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    node = Geth(server_folder / "geth")
+    node.start()
+    yield node
+    node.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    missing = Geth.why_missing()
+    told = "its tests ran on the real program" if missing is None else f"its tests did NOT run ({missing})"
+    terminalreporter.write_line(f"geth: {told}")

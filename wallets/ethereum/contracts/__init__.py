@@ -34,7 +34,7 @@ class Contract:
     immutables: Mapping[str, tuple[int, ...]]  #: name -> byte offsets in `runtime`
     compiler: str
 
-    def deployed(self, **values: str | int) -> str:
+    def deployed(self, values: Mapping[str, str | int]) -> str:
         """The code that a deployment with these immutables (addresses or numbers) leaves on the chain: whoever trusts
         an address compares this with `eth_getCode` first. Raises `ValueError` when one is missing or unknown."""
         if values.keys() != self.immutables.keys():
