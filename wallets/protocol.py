@@ -214,6 +214,17 @@ class FeeMarket:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class SweepTerms:
+    """How what lies on an index is collected. `weight` is the most that one sweep needs of what fee rates are for
+    (gas, bytes); the index pays for it in the chain's own coin, a token's sweep too. `batch_max` is how many indices
+    one `batched` payment of the hot wallet can take; 0: none."""
+
+    hot_address: str
+    weight: int
+    batch_max: int = 0
+
+
 class AddressBook(Protocol):
     """The part of a chain that needs no node and no secret: what the API process may hold.
 
@@ -347,6 +358,11 @@ class ChainWallet(Protocol):
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         """Payments to ourselves that would give about this many separately spendable outputs, so that payouts need
         not wait for change; empty where there are enough, or where change can be spent at once."""
+        ...
+
+    def sweep_terms(self, token: str | None = None) -> SweepTerms:
+        """What it takes to collect the coin, or a token, from an index. Raises `LookupError` where nothing lies
+        apart."""
         ...
 
     def token_facts(self, contract: str) -> TokenFacts:

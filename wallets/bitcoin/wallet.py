@@ -21,6 +21,7 @@ from wallets.protocol import (
     SeenDeposit,
     SignedTransaction,
     Spend,
+    SweepTerms,
     TokenFacts,
     TxStatus,
     WalletIdentity,
@@ -96,6 +97,9 @@ class BitcoinWallet:
 
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         return ()  # own change can be spent at once
+
+    def sweep_terms(self, token: str | None = None) -> SweepTerms:
+        raise LookupError("bitcoin has one wallet for all indices")
 
     def token_facts(self, contract: str) -> TokenFacts:
         raise LookupError("bitcoin has no tokens")

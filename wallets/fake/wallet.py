@@ -29,6 +29,7 @@ from wallets.protocol import (
     SeenDeposit,
     SignedTransaction,
     Spend,
+    SweepTerms,
     Tip,
     TokenFacts,
     TxState,
@@ -231,6 +232,9 @@ class FakeWallet:
 
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         return ()
+
+    def sweep_terms(self, token: str | None = None) -> SweepTerms:
+        raise LookupError("the model chain has one wallet for all indices")
 
     def token_facts(self, contract: str) -> TokenFacts:
         raise LookupError("the model chain has no tokens")
