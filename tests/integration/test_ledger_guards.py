@@ -64,7 +64,14 @@ def rows(shared_database: Database) -> Rows:
 
 def _payment(tx: Tx, withdrawal_id: int, live: int | None) -> int:
     saga = {"due_at": None, "created_at": tx.now, "updated_at": tx.now, "state": "building" if live else "final"}
-    values = {"public_id": new_id("pay"), "chain": "bitcoin", "asset": "BTC", "purpose": "withdrawal", "units": 1}
+    values = {
+        "public_id": new_id("pay"),
+        "chain": "bitcoin",
+        "asset": "BTC",
+        "purpose": "withdrawal",
+        "units": 1,
+        "fee_asset": "BTC",
+    }
     row_id = tx.insert(insert(payment).values(values | {"rate": 1000, "rate_max": 2000} | saga))
     item = {"payment_id": row_id, "withdrawal_id": withdrawal_id, "live": live, "address": "a", "units": 100_000}
     tx.execute(insert(payment_item).values(item))

@@ -71,7 +71,13 @@ class Rig:
 
     def row(self, **values: Any) -> int:
         def unit(tx: Tx) -> int:
-            given = {"public_id": new_id("pay"), "chain": self.chain, "asset": "BTC", "purpose": "withdrawal"}
+            given = {
+                "public_id": new_id("pay"),
+                "chain": self.chain,
+                "asset": "BTC",
+                "purpose": "withdrawal",
+                "fee_asset": "BTC",
+            }
             saga = {"units": 1, "rate": 1, "rate_max": 1, "state": "building", "due_at": tx.now}
             clock = {"created_at": tx.now, "updated_at": tx.now}
             return tx.insert(insert(payment).values(given | saga | clock | values))
