@@ -90,7 +90,7 @@ class Delegations:
         if self._proven or self._sweeper is None:
             return
         code = data_of(self._client.read("eth_getCode", self._sweeper, "latest"), "eth_getCode")
-        ours = load("Sweeper").deployed(treasury=self._keys.address(HOT_INDEX), self=self._sweeper)
+        ours = load("Sweeper").deployed({"treasury": self._keys.address(HOT_INDEX), "self": self._sweeper})
         if code != ours.lower():
             raise NodeNotReady(f"the contract at {self._sweeper} is not the sweep contract of this hot wallet")
         self._proven = True
