@@ -29,7 +29,7 @@ _WALLET_FILES = ("", ".keys")
 class MoneroWalletRpc:
     """monero-wallet-rpc on its own folder of wallet files; ports and login stay over stop, kill and start.
 
-    It starts with no wallet open. `kill` loses what it had not stored. `stop` first asks, then kills: while a call
+    The node must have started once before. It starts with no wallet open. `kill` loses what it had not stored. `stop` first asks, then kills: while a call
     hangs, SIGTERM is not heard (NODES 0.15).
     """
 
@@ -43,7 +43,7 @@ class MoneroWalletRpc:
                 str(find("monero-wallet-rpc")),
                 *("--wallet-dir", str(self.wallets), "--config-file", str(self._write_config(node))),
                 *("--rpc-bind-port", str(self.rpc.port), "--rpc-ssl", "disabled", "--disable-rpc-ban"),
-                *("--daemon-address", f"127.0.0.1:{node.rpc.port}", "--daemon-ssl", "disabled", "--trusted-daemon"),
+                *("--daemon-address", f"127.0.0.1:{node.rpc.port}", "--trusted-daemon", *_certificate(node)),
                 *("--shared-ringdb-dir", str(private_folder(self.folder / "ringdb")), "--no-dns"),
                 *("--log-file", str(self.folder / "wallet-rpc.log"), "--max-concurrency", "1"),
             ],
@@ -93,6 +93,14 @@ class MoneroWalletRpc:
             self.folder / "wallet-rpc.conf",
             f"rpc-login={self.rpc.user}:{self.rpc.password}\ndaemon-login={node.rpc.user}:{node.rpc.password}\n",
         )
+
+
+def _certificate(node: Monerod) -> list[str]:
+    """The node's own: else each opening of a wallet makes a new RSA key for the line to the node, a second or more."""
+    return [
+        *("--daemon-ssl-private-key", str(node.folder / "rpc_ssl.key")),
+        *("--daemon-ssl-certificate", str(node.folder / "rpc_ssl.crt")),
+    ]
 
 
 def create_wallet(folder: Path, name: str, password: str, lookahead: str = LOOKAHEAD) -> None:
@@ -158,13 +166,8 @@ def prepared_chain(folder: Path, template: Path) -> tuple[Monerod, MoneroPayer]:
 
     The first call of all processes that name the same `template` folder mines them (ten seconds); the others copy.
     """
-    with _alone(template):
-        if not (template / "done").exists():
-            node, payer = _parts(template)
-            _mine_template(node, payer)
-            (template / "done").touch()
-    for part in ("node", "payer"):
-        shutil.copytree(template / part, folder / part, ignore=shutil.ignore_patterns("*.log", "*.out", "ringdb"))
+    prepare_template(template)
+    copy_chain(template, folder / "node", folder / "payer")
     node, payer = _parts(folder)
     try:
         node.start()
@@ -173,6 +176,22 @@ def prepared_chain(folder: Path, template: Path) -> tuple[Monerod, MoneroPayer]:
         node.stop()
         raise
     return node, payer
+
+
+def prepare_template(template: Path) -> None:
+    """Mines the chain that others copy, in `node` and `payer` of this folder, unless that was done."""
+    with _alone(template):
+        if not (template / "done").exists():
+            _mine_template(*_parts(template))
+            (template / "done").touch()
+
+
+def copy_chain(template: Path, node: Path, payer: Path) -> None:
+    """Copies a prepared template into the folders of a node and of a payer. Logins are not copied: each process has
+    its own."""
+    left = shutil.ignore_patterns("*.log", "*.out", "*.conf", "ringdb", "rpc-password")
+    for source, target in ((template / "node", node), (template / "payer", payer)):
+        shutil.copytree(source, target, ignore=left, dirs_exist_ok=True)
 
 
 def kept_wallet(template: Path, number: int, folder: Path, name: str, password: str) -> None:
