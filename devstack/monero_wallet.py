@@ -29,8 +29,8 @@ _WALLET_FILES = ("", ".keys")
 class MoneroWalletRpc:
     """monero-wallet-rpc on its own folder of wallet files; ports and login stay over stop, kill and start.
 
-    The node must have started once before. It starts with no wallet open. `kill` loses what it had not stored. `stop` first asks, then kills: while a call
-    hangs, SIGTERM is not heard (NODES 0.15).
+    The node must have started once before. It starts with no wallet open. `kill` loses what it had not stored.
+    `stop` first asks, then kills: while a call hangs, SIGTERM is not heard (NODES 0.15).
     """
 
     def __init__(self, folder: Path, node: Monerod) -> None:

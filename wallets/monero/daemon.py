@@ -1,0 +1,99 @@
+"""What monerod itself says of blocks, transactions and key images: the word that counts when the wallet disagrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from ledger.errors import NodeNotReady, NodeProtocolError, WrongNetwork
+from wallets.monero.client import MoneroClient, RpcRefused
+from wallets.monero.reply import Record
+from wallets.protocol import Tip
+
+#: monerod's word for each network of ours.
+NETTYPES = {"mainnet": "mainnet", "stagenet": "stagenet", "testnet": "testnet", "regtest": "fakechain"}
+#: A restricted monerod answers for no more transactions in one call.
+TRANSACTIONS_MAX = 100
+_NO_SUCH_HEIGHT = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a transaction is. `height` None: in the pool. `contested`: another one in the pool, or one that came too
+    late for it, spends the same."""
+
+    height: int | None
+    contested: bool
+
+
+class Daemon:
+    """Questions to monerod; nothing here changes anything."""
+
+    def __init__(self, client: MoneroClient) -> None:
+        self._client = client
+
+    def info(self, network: str) -> Record:
+        """`get_info`. Raises `WrongNetwork` when the node is on another network than ours."""
+        info = Record(self._client.daemon("get_info"), "get_info")
+        if info.text("nettype") != NETTYPES[network]:
+            raise WrongNetwork(f"the node is on {info.text('nettype')!r}, the settings say {network!r}")
+        return info
+
+    def tip(self) -> Tip:
+        """The last block. Its height is one less than what the wallet calls height."""
+        return _tip(self._header("get_last_block_header"))
+
+    def tip_time(self) -> int:
+        """When the last block says it was made, in seconds since 1970."""
+        return self._header("get_last_block_header").integer("timestamp")
+
+    def hash_at(self, height: int) -> str:
+        """The hash of the block of the best chain at a height. Raises `NodeNotReady` when the chain is shorter."""
+        try:
+            return self._header("get_block_header_by_height", height=height).text("hash")
+        except RpcRefused as refusal:
+            if refusal.rpc_code != _NO_SUCH_HEIGHT:
+                raise
+            raise NodeNotReady(f"monerod's chain has no block at {height} any more", reason="syncing") from None
+
+    def _header(self, method: str, **params: object) -> Record:
+        return Record(self._client.daemon(method, **params), method).record("block_header")
+
+    def places(self, txids: Iterable[str]) -> Mapping[str, Place]:
+        """Where each of these is; one that is in neither pool nor chain is left out."""
+        remaining = iter(sorted(set(txids)))
+        found: dict[str, Place] = {}
+        while batch := list(islice(remaining, TRANSACTIONS_MAX)):
+            found.update(self._places(batch))
+        return found
+
+    def _places(self, txids: list[str]) -> Mapping[str, Place]:
+        path = "get_transactions"
+        reply = Record(self._client.daemon_path(path, txs_hashes=txids, decode_as_json=False, prune=True), path)
+        found = {entry.text("tx_hash"): _place(entry) for entry in reply.some_records("txs")}
+        missed = set(reply.some_texts("missed_tx"))
+        if found.keys() | missed != set(txids) or found.keys() & missed:
+            raise NodeProtocolError(f"{path}: not every transaction is answered for, once")
+        return found
+
+    def spent(self, key_images: Sequence[str]) -> Mapping[str, bool | None]:
+        """For each key image: True if the chain holds its spender, None if only the pool does, False if neither."""
+        if not key_images:
+            return {}
+        path = "is_key_image_spent"
+        reply = Record(self._client.daemon_path(path, key_images=list(key_images)), path)
+        states = reply.integers("spent_status")
+        if len(states) != len(key_images) or not set(states) <= {0, 1, 2}:
+            raise NodeProtocolError(f"{path}: not every key image is answered for")
+        meaning: dict[int, bool | None] = {0: False, 1: True, 2: None}
+        return {image: meaning[state] for image, state in zip(key_images, states, strict=True)}
+
+
+def _place(entry: Record) -> Place:
+    contested = entry.boolean("double_spend_seen")
+    return Place(None if entry.boolean("in_pool") else entry.units("block_height"), contested)
+
+
+def _tip(header: Record) -> Tip:
+    return Tip(header.units("height"), header.text("hash"))
