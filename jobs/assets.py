@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 from ledger.db import Database, Tx
 from ledger.founding import NATIVE_ASSETS
 from ledger.money import Asset
-from ledger.schema import address
+from ledger.schema import address, chain
 from ledger.schema import asset as table
 
 #: Addresses asked for in one query.
@@ -63,6 +63,11 @@ class DatabaseDirectory:
             query = select(a.address).where(a.chain == self._chain, a.address.in_(part))
             found |= {row.address for row in self._database.read(lambda tx, q=query: tx.all(q))}  # type: ignore[misc]
         return found
+
+    def account_public_key(self) -> str | None:
+        query = select(chain.c.account_public_key).where(chain.c.name == self._chain)
+        found = self._database.read(lambda tx: tx.value(query))
+        return None if found is None else str(found)
 
     def tokens(self) -> Collection[str]:
         query = select(table.c.contract).where(table.c.chain == self._chain, table.c.contract.is_not(None))

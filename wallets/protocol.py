@@ -261,6 +261,10 @@ class Directory(Protocol):
         """The contracts of the tokens that are assets on this chain."""
         ...
 
+    def account_public_key(self) -> str | None:
+        """What this chain's wallet was bound to at the first contact; None before that."""
+        ...
+
 
 class ChainWallet(Protocol):
     """One master wallet on one node.

@@ -15,6 +15,7 @@ from wallets.protocol import AddressBook, ChainWallet, Directory
 
 if TYPE_CHECKING:
     from settings import Settings
+    from wallets.ethereum.transaction import Keys
 
 _T = TypeVar("_T")
 
@@ -101,9 +102,42 @@ def _ethereum_addresses(settings: Settings) -> AddressBook:
 
 
 def _ethereum_wallet(settings: Settings, directory: Directory) -> ChainWallet:
-    from wallets.ethereum.wallet import open_wallet
+    from wallets.ethereum.client import EthereumClient
+    from wallets.ethereum.wallet import EthereumWallet
 
-    return open_wallet(settings, directory)
+    if settings.ethereum_rpc_url is None:
+        raise NodeNotReady("COFFER_ETHEREUM_RPC_URL is not set: this process has no Ethereum node")
+    return EthereumWallet(
+        EthereumClient(settings.ethereum_rpc_url.get_secret_value(), settings.ethereum_rpc_timeout_seconds),
+        _ethereum_keys(settings, directory),
+        directory,
+        settings.ethereum_chain_id,
+        sweeper=settings.ethereum_sweeper,
+        trace=settings.ethereum_trace == "auto",
+    )
+
+
+def _ethereum_keys(settings: Settings, directory: Directory) -> Keys:
+    """The keys of the seed file; without one only what the public key tells, which signs nothing."""
+    if settings.ethereum_seed_file is None:
+        from wallets.ethereum.keys import PublicKeys
+
+        public_key = directory.account_public_key()
+        if public_key is None:
+            raise NodeNotReady("COFFER_ETHEREUM_SEED_FILE is not set, and this database knows no public key yet")
+        return PublicKeys(public_key)
+    from wallets.ethereum.seed import open_keys
+    from wallets.ethereum.seed_keys import LocalKey, VaultKey
+
+    if settings.ethereum_vault_url is not None:
+        if settings.ethereum_vault_token_file is None:
+            raise NodeNotReady("COFFER_ETHEREUM_VAULT_TOKEN_FILE is needed beside COFFER_ETHEREUM_VAULT_URL")
+        vault = VaultKey(settings.ethereum_vault_url, settings.ethereum_vault_key, settings.ethereum_vault_token_file)
+        return open_keys(settings.ethereum_seed_file, vault)
+    if settings.ethereum_seed_key is None:
+        raise NodeNotReady("COFFER_ETHEREUM_SEED_KEY (or a Vault) is needed to open the seed file")
+    key = LocalKey.from_hex(settings.ethereum_seed_key.get_secret_value())
+    return open_keys(settings.ethereum_seed_file, key)
 
 
 _ADDRESS_BOOKS: dict[str, Callable[[Settings], AddressBook]] = {

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from eth_account import Account
 from eth_account.datastructures import SignedSetCodeAuthorization
 
+from ledger.errors import NodeNotReady
 from wallets.ethereum.hd import account_of, address_at
 
 
@@ -74,3 +75,19 @@ class EthereumKeys:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("keys are not copied out of their process")
+
+
+class PublicKeys:
+    """What the account's public key alone tells: addresses. It signs nothing, for processes that only look."""
+
+    def __init__(self, xpub: str) -> None:
+        self.xpub = xpub
+
+    def address(self, index: int) -> str:
+        return address_at(self.xpub, index)
+
+    def sign_transaction(self, index: int, transaction: Mapping[str, Any]) -> NoReturn:
+        raise NodeNotReady("this process holds no Ethereum seed and signs nothing")
+
+    def sign_authorization(self, index: int, chain_id: int, delegate: str, nonce: int) -> NoReturn:
+        raise NodeNotReady("this process holds no Ethereum seed and signs nothing")
