@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.files import kept_secret, private_folder
 from devstack.programs import ROOT
 
+#: What every signer needs.
+_SIGNER = frozenset({"COFFER_ROW_MAC_KEY", "COFFER_SIGNER_DIR"})
 #: Which settings a role gets beyond the common ones. The API never learns how to reach a node.
 _OWN: Mapping[str, frozenset[str]] = {
     "api": frozenset(
@@ -22,46 +24,66 @@ _OWN: Mapping[str, frozenset[str]] = {
             "COFFER_ROW_MAC_KEY",
         }
     ),
-    "worker bitcoin": frozenset(
-        {
-            "COFFER_ROW_MAC_KEY",
-            "COFFER_SIGNER_DIR",
-            "COFFER_BITCOIN_RPC_URL",
-            "COFFER_BITCOIN_WALLET_PASSPHRASE",
-            "COFFER_BITCOIN_ZMQ_URL",
-        }
-    ),
+    "worker bitcoin": _SIGNER
+    | {
+        "COFFER_BITCOIN_RPC_URL",
+        "COFFER_BITCOIN_WALLET_PASSPHRASE",
+        "COFFER_BITCOIN_ZMQ_URL",
+        "COFFER_BITCOIN_COLD_ADDRESS",
+    },
+    "worker monero": _SIGNER
+    | {
+        "COFFER_MONERO_WALLET_RPC_URL",
+        "COFFER_MONERO_DAEMON_URL",
+        "COFFER_MONERO_WALLET_PASSWORD",
+        "COFFER_MONERO_COLD_ADDRESS",
+    },
+    "worker ethereum": _SIGNER
+    | {
+        "COFFER_ETHEREUM_RPC_URL",
+        "COFFER_ETHEREUM_SEED_FILE",
+        "COFFER_ETHEREUM_SEED_KEY",
+        "COFFER_ETHEREUM_SWEEPER",
+        "COFFER_ETHEREUM_COLD_ADDRESS",
+        "COFFER_TOKEN_DAILY_OUTFLOW_CAPS",
+    },
     "worker tasks": frozenset(),
     "scheduler": frozenset(),
 }
 _COMMON = frozenset(
     {
         "COFFER_MODE",
+        "COFFER_CHAINS",
         "COFFER_DATABASE_URL",
         "COFFER_REDIS_URL",
         "COFFER_LOG_FORMAT",
         "COFFER_BITCOIN_NETWORK",
         "COFFER_BITCOIN_WALLET",
+        "COFFER_MONERO_NETWORK",
+        "COFFER_MONERO_WALLET",
+        "COFFER_MONERO_LAYOUT",
+        "COFFER_ETHEREUM_CHAIN_ID",
     }
 )
 
 
 @dataclass(frozen=True)
 class Connections:
-    """Where the servers of a stack are, credentials included."""
+    """Where the servers of a stack are that serve all chains, credentials included."""
 
     database_url: str
     redis_url: str
-    bitcoin_rpc_url: str
-    bitcoin_zmq_url: str
     api_port: int
 
 
-def all_settings(folder: Path, at: Connections) -> dict[str, str]:
-    """Every setting of a stack whose secrets are kept in `folder`."""
+def all_settings(
+    folder: Path, at: Connections, chains: Collection[str], of_chains: Mapping[str, str]
+) -> dict[str, str]:
+    """Every setting of a stack whose secrets are kept in `folder`; `of_chains` are what its nodes say of themselves."""
     secrets = private_folder(folder / "secrets")
     return {
         "COFFER_MODE": "test",
+        "COFFER_CHAINS": ",".join(chains),
         "COFFER_DATABASE_URL": at.database_url,
         "COFFER_REDIS_URL": at.redis_url,
         "COFFER_API_HOST": "127.0.0.1",
@@ -71,12 +93,8 @@ def all_settings(folder: Path, at: Connections) -> dict[str, str]:
         "COFFER_API_SECRET": kept_secret(secrets / "api"),
         "COFFER_ROW_MAC_KEY": kept_secret(secrets / "row-mac"),
         "COFFER_SIGNER_DIR": str(private_folder(folder / "signer")),
-        "COFFER_BITCOIN_NETWORK": "regtest",
-        "COFFER_BITCOIN_RPC_URL": at.bitcoin_rpc_url,
-        "COFFER_BITCOIN_WALLET": "coffer",
-        "COFFER_BITCOIN_WALLET_PASSPHRASE": kept_secret(secrets / "bitcoin-wallet"),
-        "COFFER_BITCOIN_ZMQ_URL": at.bitcoin_zmq_url,
         "COFFER_LOG_FORMAT": "json",
+        **of_chains,
     }
 
 
@@ -89,4 +107,7 @@ def environment_of(role: str | None, settings: Mapping[str, str]) -> dict[str, s
     base = {name: value for name, value in os.environ.items() if not name.startswith("COFFER_")}
     base["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), base.get("PYTHONPATH")]))
     base["PYTHONUNBUFFERED"] = "1"
-    return base | {name: settings[name] for name in wanted if name in settings}
+    own = {name: settings[name] for name in wanted if name in settings}
+    if role is not None and "COFFER_SIGNER_DIR" in own:  # a signer's record is nobody else's
+        own["COFFER_SIGNER_DIR"] = str(private_folder(Path(own["COFFER_SIGNER_DIR"]) / role.partition(" ")[2]))
+    return base | own

@@ -1,4 +1,4 @@
-"""A whole Coffer on this machine: servers, a regtest node with a peer, and our own processes. Never for real money."""
+"""A whole Coffer on this machine: servers, a node of each chain, and our own processes. Never for real money."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from devstack.bitcoind import COINBASE_MATURITY, MINER_WALLET, Bitcoind
+from devstack.anvil import Anvil
+from devstack.bitcoind import Bitcoind
+from devstack.chains import BitcoinNodes, ChainNodes, EthereumNodes, MoneroNodes
 from devstack.environment import Connections, all_settings, environment_of
 from devstack.files import private_folder, write_private
 from devstack.keys import StackKeys, read_keys
 from devstack.mariadb import MariaDB
+from devstack.monero_wallet import MoneroPayer, MoneroWalletRpc
+from devstack.monerod import Monerod
 from devstack.ports import free_port
 from devstack.process import Daemon, DaemonFailed
 from devstack.programs import ROOT
 from devstack.redis import RedisServer
-from devstack.roles import ROLES
+from devstack.roles import CHAINS, roles_of
 
 Database = Literal["sqlite", "mariadb"]
 _DATABASE_NAME = "coffer"
@@ -31,8 +35,9 @@ _COMMAND_TIMEOUT_SECONDS = 120
 class Stack:
     """Starts everything in `folder` and ends it again; use it as a context manager.
 
-    The servers are attributes (`bitcoind`, `peer`, `redis`, `mariadb`), our processes are in `processes`; each can be
-    killed, paused and started again one by one. `tell` gets a line for each step of the start.
+    The servers are attributes (`bitcoind`, `monerod`, `anvil`, `redis` …), our processes are in `processes`; each can
+    be killed, paused and started again one by one. Each of the `chains` costs seconds of start. Blocks come on command;
+    with `block_seconds` the chain of anvil goes on by itself. `tell` gets a line for each step of the start.
     `overrides` are settings that win over the stack's own, such as COFFER_CRASHPOINT.
     """
 
@@ -41,21 +46,53 @@ class Stack:
         folder: Path,
         db: Database = "sqlite",
         *,
+        chains: Collection[str] = ("bitcoin",),
+        block_seconds: int | None = None,
         overrides: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.folder = private_folder(folder)
         self.logs = private_folder(folder / "logs")
         self.db = db
+        self.chains = tuple(chain for chain in CHAINS if chain in chains)
         self._tell = tell
         self.redis = RedisServer(self.folder / "redis")
         self.mariadb = MariaDB(self.folder / "mariadb") if db == "mariadb" else None
-        self.peer = Bitcoind(self.folder / "bitcoind-peer", ["-disablewallet=1"])
-        self.bitcoind = Bitcoind(self.folder / "bitcoind", peer=self.peer)
+        self.nodes = {chain: self._nodes(chain, block_seconds) for chain in self.chains}
         self.api_port = free_port()
-        self.settings = all_settings(self.folder, self._connections()) | dict(overrides or {})
+        of_chains = {name: value for nodes in self.nodes.values() for name, value in nodes.settings.items()}
+        settings = all_settings(self.folder, self._connections(), self.chains, of_chains)
+        self.settings = settings | dict(overrides or {})
         self.processes: dict[str, Daemon] = {}
         self.keys: StackKeys | None = None
+
+    # --- the nodes by name; a chain that the stack does not have raises LookupError -----------------------------------
+
+    @property
+    def bitcoind(self) -> Bitcoind:
+        return self._bitcoin.node
+
+    @property
+    def peer(self) -> Bitcoind:
+        return self._bitcoin.peer
+
+    @property
+    def monerod(self) -> Monerod:
+        return self._monero.node
+
+    @property
+    def monero_wallet_rpc(self) -> MoneroWalletRpc:
+        return self._monero.wallet_rpc
+
+    @property
+    def monero_payer(self) -> MoneroPayer:
+        return self._monero.payer
+
+    @property
+    def anvil(self) -> Anvil:
+        nodes = self.nodes["ethereum"]
+        assert isinstance(nodes, EthereumNodes)
+        return nodes.node
 
     @property
     def api_url(self) -> str:
@@ -64,16 +101,17 @@ class Stack:
     @property
     def daemons(self) -> dict[str, Daemon]:
         """Everything that runs, servers first."""
-        servers = {"redis": self.redis.daemon, "bitcoind-peer": self.peer.daemon, "bitcoind": self.bitcoind.daemon}
+        servers = {"redis": self.redis.daemon}
         if self.mariadb:
             servers["mariadb"] = self.mariadb.daemon
+        for nodes in self.nodes.values():
+            servers |= nodes.daemons
         return servers | self.processes
 
     def start(self) -> None:
         """Returns when the API answers ready and the keys exist. Whatever was started is ended when that fails."""
         try:
             self._start_servers()
-            self.cli("db", "upgrade")
             self.start_processes()
             self._tell("making API keys")
             self.keys = read_keys(self._run("devstack.keys"))
@@ -84,7 +122,7 @@ class Stack:
     def start_processes(self) -> None:
         """Starts our own processes and waits for the API to be ready."""
         self._tell("Coffer: api, workers, scheduler")
-        for name, role in ROLES.items():
+        for name, role in roles_of(self.chains).items():
             self.processes[name] = self._process(name, role)
             self.processes[name].start()
         self.processes["api"].wait_ready(timeout_seconds=60)
@@ -93,12 +131,12 @@ class Stack:
 
     def stop(self) -> None:
         """Ends our processes, then the servers; each group side by side. Harmless when nothing runs."""
-        servers = [self.redis.daemon, self.bitcoind.daemon, self.peer.daemon]
-        if self.mariadb:
-            servers.append(self.mariadb.daemon)
-        for group in (list(self.processes.values()), servers):
-            with ThreadPoolExecutor(max_workers=8) as pool:
-                list(pool.map(Daemon.stop, group))
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(Daemon.stop, list(self.processes.values())))
+            stops: list[Callable[[], None]] = [self.redis.stop, *(nodes.stop for nodes in self.nodes.values())]
+            if self.mariadb:
+                stops.append(self.mariadb.stop)
+            list(pool.map(lambda stop: stop(), stops))
 
     def cli(self, *arguments: str) -> str:
         """Runs `coffer ARGUMENTS` with all settings of this stack; returns what it prints, DaemonFailed if it fails."""
@@ -110,19 +148,10 @@ class Stack:
 
     def describe(self) -> dict[str, Any]:
         """What `.run/stack.json` holds: every address and credential that a tool or a test needs."""
-        bitcoin = {
-            "network": "regtest",
-            "rpc_url": self.bitcoind.admin_url,
-            "worker_rpc_url": self.bitcoind.worker_url,
-            "zmq_url": self.bitcoind.zmq_url,
-            "peer_rpc_url": self.peer.admin_url,
-            "wallet": self.settings["COFFER_BITCOIN_WALLET"],
-            "miner_wallet": MINER_WALLET,
-        }
         return {
             "api_url": self.api_url,
             "keys": self.keys.as_json() if self.keys else {},
-            "nodes": {"bitcoin": bitcoin},
+            "nodes": {chain: nodes.describe() for chain, nodes in self.nodes.items()},
             "database_url": self.settings["COFFER_DATABASE_URL"],
             "redis_url": self.settings["COFFER_REDIS_URL"],
             "pids": {name: daemon.pid for name, daemon in self.daemons.items()} | {"stack": os.getpid()},
@@ -160,16 +189,36 @@ class Stack:
         return done.stdout
 
     def _start_servers(self) -> None:
-        self._tell(f"Redis, Bitcoin Core on regtest{', MariaDB' if self.mariadb else ''}")
-        self.redis.start()
-        self.peer.start()
-        self.bitcoind.start()
+        """All side by side; the schema is made as soon as the database is there."""
+        titles = ["Redis", *(["MariaDB"] if self.mariadb else []), *(nodes.title for nodes in self.nodes.values())]
+        self._tell(", ".join(titles))
+        starts = [self.redis.start, self._start_database, *(nodes.start for nodes in self.nodes.values())]
+        with ThreadPoolExecutor(max_workers=len(starts)) as pool:
+            for started in [pool.submit(start) for start in starts]:
+                started.result()
+
+    def _start_database(self) -> None:
         if self.mariadb:
             self.mariadb.start()
             self.mariadb.create_database(_DATABASE_NAME)
-        if self.bitcoind.admin("getblockcount") == 0:
-            # A young chain counts as still loading, and the outside world needs coins to pay with.
-            self.bitcoind.mine(COINBASE_MATURITY + 10)
+        self.cli("db", "upgrade")
+
+    def _nodes(self, chain: str, block_seconds: int | None) -> ChainNodes:
+        if chain == "ethereum":
+            return EthereumNodes(self.folder, block_seconds)
+        return BitcoinNodes(self.folder) if chain == "bitcoin" else MoneroNodes(self.folder)
+
+    @property
+    def _bitcoin(self) -> BitcoinNodes:
+        nodes = self.nodes["bitcoin"]
+        assert isinstance(nodes, BitcoinNodes)
+        return nodes
+
+    @property
+    def _monero(self) -> MoneroNodes:
+        nodes = self.nodes["monero"]
+        assert isinstance(nodes, MoneroNodes)
+        return nodes
 
     def _process(self, name: str, role: str) -> Daemon:
         return Daemon(
@@ -190,7 +239,5 @@ class Stack:
         return Connections(
             database_url=self.mariadb.url(_DATABASE_NAME) if self.mariadb else sqlite,
             redis_url=self.redis.url,
-            bitcoin_rpc_url=self.bitcoind.worker_url,
-            bitcoin_zmq_url=self.bitcoind.zmq_url,
             api_port=self.api_port,
         )

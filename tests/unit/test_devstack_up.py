@@ -8,8 +8,36 @@ import pytest
 
 from devstack import up
 from devstack.environment import Connections, all_settings, environment_of
-from devstack.roles import ROLES
+from devstack.roles import CHAINS, ROLES, roles_of
 from settings import Settings
+
+
+#: What the nodes of three chains say of themselves; the secrets among it end in their chain's name.
+OF_CHAINS = {
+    "COFFER_BITCOIN_NETWORK": "regtest",
+    "COFFER_BITCOIN_RPC_URL": "http://u:p@127.0.0.1:2",
+    "COFFER_BITCOIN_WALLET": "coffer",
+    "COFFER_BITCOIN_WALLET_PASSPHRASE": "secret of bitcoin",
+    "COFFER_BITCOIN_ZMQ_URL": "tcp://127.0.0.1:3",
+    "COFFER_MONERO_NETWORK": "regtest",
+    "COFFER_MONERO_WALLET_RPC_URL": "http://u:p@127.0.0.1:4",
+    "COFFER_MONERO_DAEMON_URL": "http://u:p@127.0.0.1:5",
+    "COFFER_MONERO_WALLET_PASSWORD": "secret of monero",
+    "COFFER_ETHEREUM_CHAIN_ID": "31337",
+    "COFFER_ETHEREUM_RPC_URL": "http://127.0.0.1:6",
+    "COFFER_ETHEREUM_SEED_FILE": "/secrets/seed",
+    "COFFER_ETHEREUM_SEED_KEY": "secret of ethereum",
+    "COFFER_TOKEN_DAILY_OUTFLOW_CAPS": "USDT=1",
+}
+
+#: Settings of a chain that tell no way to its node: every process has them, to read addresses.
+SHARED = {
+    "COFFER_BITCOIN_NETWORK",
+    "COFFER_BITCOIN_WALLET",
+    "COFFER_MONERO_NETWORK",
+    "COFFER_MONERO_WALLET",
+    "COFFER_ETHEREUM_CHAIN_ID",
+}
 
 
 @pytest.fixture
@@ -20,8 +48,8 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, str]:
-    at = Connections("sqlite:///x", "redis://:p@127.0.0.1:1/0", "http://u:p@127.0.0.1:2", "tcp://127.0.0.1:3", 4)
-    return all_settings(tmp_path, at)
+    at = Connections("sqlite:///x", "redis://:p@127.0.0.1:1/0", 4)
+    return all_settings(tmp_path, at, CHAINS, OF_CHAINS)
 
 
 def test_the_folder_is_closed_to_others(run_folder: Path) -> None:
@@ -69,12 +97,32 @@ def test_the_default_stack_is_described_in_the_well_known_place_too(run_folder: 
 
 def test_each_process_learns_only_what_it_needs(settings: dict[str, str]) -> None:
     api = {name for name in environment_of("api", settings) if name.startswith("COFFER_")}
-    assert not {name for name in api if "RPC" in name or "PASSPHRASE" in name or "SIGNER" in name}
+    forbidden = ("RPC", "DAEMON", "PASSPHRASE", "PASSWORD", "SEED", "SIGNER")
+    assert not {name for name in api if any(word in name for word in forbidden)}
     for role in ROLES.values():
         environ = environment_of(role, settings)
         assert environ["COFFER_DATABASE_URL"] == "sqlite:///x"
-        assert ("COFFER_BITCOIN_WALLET_PASSPHRASE" in environ) == (role == "worker bitcoin")
         assert ("COFFER_API_SECRET" in environ) == (role == "api")
+        for chain in CHAINS:
+            own = {n for n in environ if n.startswith(f"COFFER_{chain.upper()}_")} - SHARED
+            assert bool(own) == (role == f"worker {chain}"), (role, own)
+
+
+def test_what_a_process_learns_is_all_that_its_chain_has(settings: dict[str, str]) -> None:
+    for chain in CHAINS:
+        environ = environment_of(f"worker {chain}", settings)
+        assert {name for name in OF_CHAINS if name.startswith(f"COFFER_{chain.upper()}_")} <= set(environ)
+        assert f"secret of {chain}" in environ.values()
+
+
+def test_each_signer_keeps_a_record_of_its_own(settings: dict[str, str]) -> None:
+    folders = {environment_of(f"worker {chain}", settings)["COFFER_SIGNER_DIR"] for chain in CHAINS}
+    assert len(folders) == len(CHAINS)
+    assert all(Path(folder).stat().st_mode & 0o777 == 0o700 for folder in folders)
+
+
+def test_a_stack_of_one_chain_has_one_worker_for_it() -> None:
+    assert roles_of(["monero"]).keys() == {"api", "worker-monero", "worker-tasks", "scheduler"}
 
 
 def test_every_setting_is_one_that_the_program_reads(settings: dict[str, str]) -> None:
@@ -92,8 +140,7 @@ def test_settings_around_us_do_not_leak_into_a_stack(settings: dict[str, str], m
 
 
 def test_secrets_stay_with_the_data(settings: dict[str, str], tmp_path: Path) -> None:
-    at = Connections("sqlite:///y", "redis://", "http://", "tcp://", 9)
-    again = all_settings(tmp_path, at)
-    for name in ("COFFER_API_SECRET", "COFFER_ROW_MAC_KEY", "COFFER_BITCOIN_WALLET_PASSPHRASE"):
+    again = all_settings(tmp_path, Connections("sqlite:///y", "redis://", 9), CHAINS, {})
+    for name in ("COFFER_API_SECRET", "COFFER_ROW_MAC_KEY"):
         assert again[name] == settings[name]
         assert len(bytes.fromhex(again[name])) == 32
