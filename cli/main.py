@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "payments": ("cli.payments", "payments", "What leaves, or left, for a chain."),
     "accounts": ("cli.accounts", "accounts", "Freeze, unfreeze and write off."),
     "treasury": ("cli.accounts", "treasury", "Addresses of the house."),
+    "eth": ("cli.ethereum", "eth", "The Ethereum seed."),
     "tasks": ("cli.tasks", "tasks", "Periodic work."),
     "audit": ("cli.auditing", "audit", "What operators did."),
 }

@@ -128,5 +128,5 @@ def geth(server_folder: Path) -> Iterator[Geth]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     missing = Geth.why_missing()
-    told = "its tests ran on the real program" if missing is None else f"its tests did NOT run ({missing})"
+    told = "there, tests that ask for it ran on it" if missing is None else f"NOT there, nothing ran on it: {missing}"
     terminalreporter.write_line(f"geth: {told}")
