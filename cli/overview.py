@@ -115,7 +115,8 @@ def _money(tx: Tx) -> Iterable[View]:
     """House accounts by their own sign: the treasury as what it holds."""
     for row in tx.all(select(asset).order_by(asset.c.code)):
         house = balances.of_house(tx, row.code)
-        report = tx.value(select(task.c.progress).where(task.c.name == f"reconcile:{row.chain}")) or {}
+        reports = tx.value(select(task.c.progress).where(task.c.name == f"reconcile:{row.chain}")) or {}
+        report = reports.get(row.code, {})
         units = {
             "owed": sum(_owed(tx, row.code)),
             "treasury": -house["treasury_hot"],

@@ -22,7 +22,7 @@ def reconcile(asset: str, as_json: bool) -> None:
     settings = load_settings()
     chain = open_services(settings).database.read(lambda tx: chain_of(tx, asset))
     services = services_with_wallet(chain, settings)
-    report = books.reconcile(services, chain)
+    report = books.of_asset(services, asset, chain)
     if as_json:
         say_json(asdict(report))
     else:
@@ -38,7 +38,11 @@ def _lines(report: Report) -> list[tuple[str, int]]:
         ("treasury by the books", report.treasury_units),
         ("+ seen, not in the books yet", report.uncredited_units),
         ("+ on its way out, still on chain", report.in_flight_units),
+        ("+ doubtful: a person must decide", report.doubtful_units),
+        ("+ surplus, followed until it is final", report.surplus_units),
         ("= unexplained", report.unexplained_units),
+        ("on chain, and locked for some blocks", report.locked_units),
+        ("on chain by the books' word (dust)", report.unread_units),
         ("owed to customers", report.owed_to_customers_units),
         ("suspense", report.suspense_units),
         ("dust", report.dust_units),

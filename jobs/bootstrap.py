@@ -19,6 +19,8 @@ from jobs import (
     queues,
     reconcile,
     scan,
+    sweep,
+    sweep_plan,
     tasks,
 )
 from jobs.assets import DatabaseDirectory, asset_of
@@ -39,7 +41,7 @@ from wallets.protocol import AddressBook, ChainWallet, WalletIdentity
 
 def sagas() -> dict[str, Saga]:
     """All sagas by kind."""
-    found: dict[str, Saga] = {"deposit": deposit.DEPOSIT, "payment": payment.PAYMENT}
+    found: dict[str, Saga] = {"deposit": deposit.DEPOSIT, "payment": payment.PAYMENT, "sweep": sweep.SWEEP}
     found["task"] = tasks.saga(
         {
             "scan": partial(scan.scan, sagas=found),
@@ -48,7 +50,7 @@ def sagas() -> dict[str, Saga]:
             "relock": housekeeping.relock,
             "reconcile": reconcile.task,
             "sync": _later,
-            "sweep": _later,
+            "sweep": sweep_plan.task_step,
             "hot": _later,
             "sequence": housekeeping.sequence,
             "requests": payment_requests.expire,

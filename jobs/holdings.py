@@ -34,3 +34,9 @@ def present(tx: Tx, chain: str, asset: str) -> list[Row[Any]]:
 def total(tx: Tx, chain: str, asset: str) -> int:
     """All of an asset that lies on indices, by the books."""
     return sum(row.units for row in present(tx, chain, asset))
+
+
+def at(tx: Tx, chain: str, asset: str, index: int) -> int:
+    """What one index should hold."""
+    h = holding.c
+    return int(tx.value(select(h.units).where(h.chain == chain, h.asset == asset, h.idx == index)) or 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
-from jobs import holdings, withdrawal
+from jobs import holdings, sweep_rows, withdrawal
 from jobs.payment_contents import OUTWARD
 from ledger import holds, postings
 from ledger.accounts import house
@@ -88,6 +88,7 @@ def settle(tx: Tx, row: Row[Any], confirmed: Row[Any], fee_units: int) -> None:
     if transfer_id is None:
         return
     move_holdings(tx, row, fee_units, undo=False)
+    sweep_rows.wake(tx, row)
     keys = {member.id: withdrawal.hold_key(member.id, member.holds) for member in rows}
     if rows:
         holds.settle_all(tx, {keys[row_id]: own for row_id, own in of_hold.items()}, transfer_id)
@@ -105,6 +106,7 @@ def unsettle(tx: Tx, row: Row[Any], reason: str) -> None:
     key = f"payment:{row.id}:unsettle:{row.settlements}"
     _reverse(tx, row, f"payment:{row.id}:settle:{row.settlements}", key)
     move_holdings(tx, row, row.fee_units, undo=True)
+    sweep_rows.wake(tx, row)
     for member in members(tx, row.id):
         generation = member.holds + 1
         units = member.units + member.fee_units
@@ -195,6 +197,7 @@ def candidates(tx: Tx, payment_id: int) -> Sequence[Row[Any]]:
 
 def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_before: int) -> None:
     """End the payment's hold on its withdrawals: back to the queue, or (`refund`) failed with the money returned."""
+    sweep_rows.wake(tx, row)
     rows = members(tx, row.id)
     later = _too_much(rows, reason)
     for member in rows:

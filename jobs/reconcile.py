@@ -1,8 +1,10 @@
-"""Reconciliation: what the books say we hold against what the chain says, with every difference named.
+"""Reconciliation: what the books say we hold against what the chain says, each asset apart, every difference named.
 
     chain total = treasury by the books
                 + deposits that are on chain and credited to nobody yet
                 + what payments have booked as in flight and not spent on chain yet
+                + doubtful: what a person must decide, because the chain's stories about it differ
+                + surplus that the balance sync follows until it is final
                 + unexplained
 
 `unexplained` other than zero, twice in a row, pauses withdrawals of that asset.
@@ -15,17 +17,17 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
-from jobs import alarms, payment_books
+from jobs import alarms, reconcile_books, tasks
 from jobs.payment_contents import stored
-from jobs.services import Services, chain_row
+from jobs.reconcile_books import AssetBooks, Books, Underway
+from jobs.services import Services
 from jobs.tasks import Ran
-from ledger import balances, pauses
+from ledger import pauses
 from ledger.db import Tx
 from ledger.errors import NodeNotReady
-from ledger.schema import asset, balance, deposit, ledger_account, payment
-from wallets.protocol import ChainBalance, ChainWallet, DepositPage, DepositStatus, TxState
+from wallets.protocol import ChainBalance, ChainWallet, DepositPage, DepositStatus, TxState, TxStatus
 
 #: Looks before giving up because chain or books moved meanwhile.
 TRIES_MAX = 8
@@ -41,6 +43,10 @@ class Report:
     treasury_units: int  #: what the books say is ours on chain
     uncredited_units: int  #: deposits seen, not in the books yet
     in_flight_units: int  #: left the books' treasury, not the chain yet (a fee ceiling, an unsent payment)
+    doubtful_units: int  #: suspect deposits that brought less, payments in review that took less than they say
+    surplus_units: int  #: came in without a deposit; booked to suspense once it is final
+    locked_units: int  #: of the chain total, ours and not to be spent for some blocks
+    unread_units: int  #: of both totals, dust on indices that was not asked for now
     owed_to_customers_units: int
     suspense_units: int
     dust_units: int
@@ -50,140 +56,155 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Books:
-    """What the database says at one moment."""
+class _Sight:
+    """Which candidate of a payment the chain has taken; None: none, the money is all there."""
 
-    asset: str
-    house: Mapping[str, int]
-    owed: int
-    uncredited: Sequence[Row[Any]]
-    underway: Sequence[tuple[Row[Any], Sequence[Row[Any]]]]  #: payments with a booked intent, and their candidates
-    cursor: str | None
+    payment: Row[Any]
+    state: TxState | None
+    fee_units: int
 
 
-def reconcile(services: Services, chain: str) -> Report:
-    """Compare books and chain at one moment. Raises `NodeNotReady` when they never stand still long enough."""
+def reconcile(services: Services, chain: str) -> list[Report]:
+    """Compare books and chain at one moment: a report for each asset, the chain's own coin first.
+
+    Raises `NodeNotReady` when they never stand still long enough.
+    """
     wallet = services.wallet(chain)
-    read = partial(services.database.read, partial(_read_books, chain=chain), consistent=True)
+    apart = services.address_book(chain).apart
+    read = partial(services.database.read, partial(reconcile_books.read, chain=chain, apart=apart), consistent=True)
     for _ in range(TRIES_MAX):
         books = read()
-        balance = wallet.balance()
+        held = _balances(wallet, books)
         page = wallet.deposits_since(books.cursor)
         keys = [seen.key for seen in page.deposits]
-        credited = services.database.read(partial(_credited, chain=chain, keys=keys))
-        report = _report(books, wallet, balance, page, credited)
-        if _same(books, read()) and balance.tip == page.tip and wallet.balance() == balance:
-            return report
+        credited = services.database.read(partial(reconcile_books.credited, chain=chain, keys=keys))
+        sights = [_sight(each, wallet) for each in books.underway]
+        found = [_report(each, held[each.code], sights, _news(each, page, credited)) for each in books.assets]
+        if books.signature() == read().signature() and _stood_still(held, page) and _balances(wallet, books) == held:
+            return found
     raise NodeNotReady("books and chain kept moving while they were compared")
 
 
-def _read_books(tx: Tx, chain: str) -> _Books:
-    code = str(tx.value(select(asset.c.code).where(asset.c.chain == chain, asset.c.contract.is_(None))))
-    d, p = deposit.c, payment.c
-    live = select(payment).where(
-        p.chain == chain, p.state.in_(("broadcast", "confirming", "bumping", "review", "releasing"))
-    )
-    return _Books(
-        code,
-        balances.of_house(tx, code),
-        _owed(tx, code),
-        tx.all(select(d.output_key, d.units).where(d.chain == chain, d.credited == 0, d.seen != "gone").order_by(d.id)),
-        [
-            (row, payment_books.candidates(tx, row.id))
-            for row in tx.all(live.order_by(p.id))
-            if payment_books.intent_stands(tx, row.id)
-        ],
-        chain_row(tx, chain).scan_cursor,
-    )
+def of_asset(services: Services, asset: str, chain: str) -> Report:
+    """The report of one asset. Raises `LookupError` for one that its chain does not list (it is disabled)."""
+    found = next((report for report in reconcile(services, chain) if report.asset == asset), None)
+    if found is None:
+        raise LookupError(f"{asset} is not enabled on {chain}")
+    return found
 
 
-def _same(one: _Books, other: _Books) -> bool:
-    states = [[(row.id, row.state) for row, _ in books.underway] for books in (one, other)]
-    return (one.house, one.owed, list(one.uncredited), states[0]) == (
-        other.house,
-        other.owed,
-        list(other.uncredited),
-        states[1],
-    )
+def _balances(wallet: ChainWallet, books: Books) -> dict[str, ChainBalance]:
+    return {each.code: wallet.balance(each.contract, each.indices) for each in books.assets}
 
 
-def _report(books: _Books, wallet: ChainWallet, balance: ChainBalance, page: DepositPage, credited: set[str]) -> Report:
+def _stood_still(held: Mapping[str, ChainBalance], page: DepositPage) -> bool:
+    return not page.more and all(balance.tip == page.tip for balance in held.values())
+
+
+def _report(books: AssetBooks, balance: ChainBalance, sights: Sequence[_Sight], news: int) -> Report:
     treasury = -books.house["treasury_hot"]
-    uncredited = _uncredited(books, page, credited)
-    in_flight = sum(
-        row.units + row.fee_max_units - _spent(row, candidates, wallet) for row, candidates in books.underway
-    )
+    uncredited = news + balance.pending_units
+    in_flight = sum(_left(sight, books.code) for sight in sights)
+    total = balance.total_units + books.unread
+    rest = total - treasury - uncredited - in_flight
+    doubtful = max(-books.suspect, min(rest, _unclear(sights, books.code)))
+    surplus = max(0, min(rest - doubtful, books.followed))
     return Report(
-        asset=books.asset,
+        asset=books.code,
         height=balance.tip.height,
-        chain_total_units=balance.total_units,
+        chain_total_units=total,
         treasury_units=treasury,
         uncredited_units=uncredited,
         in_flight_units=in_flight,
+        doubtful_units=doubtful,
+        surplus_units=surplus,
+        locked_units=balance.locked_units,
+        unread_units=books.unread,
         owed_to_customers_units=books.owed,
         suspense_units=books.house["suspense"],
         dust_units=books.house["dust"],
         service_fees_units=books.house["service_fees"],
         network_fees_units=-books.house["network_fees"],
-        unexplained_units=balance.total_units - treasury - uncredited - in_flight,
+        unexplained_units=rest - doubtful - surplus,
     )
 
 
-def _uncredited(books: _Books, page: DepositPage, credited: set[str]) -> int:
-    """Coins on chain that the books do not have: by the node's word of this moment where it gave one."""
-    units = {row.output_key: row.units for row in books.uncredited}
+def _news(books: AssetBooks, page: DepositPage, credited: set[tuple[str, str]]) -> int:
+    """Money in blocks that the books do not have: by the node's word of this moment where it gave one."""
+    units = dict(books.uncredited)
     for seen in page.deposits:
-        if seen.status is DepositStatus.GONE:
+        if seen.token != books.contract:
+            continue
+        if seen.status is not DepositStatus.CONFIRMED:
             units.pop(seen.key, None)
-        elif seen.key not in credited:
+        elif (books.code, seen.key) not in credited:
             units[seen.key] = seen.units
     return sum(units.values())
 
 
-def _credited(tx: Tx, chain: str, keys: Sequence[str]) -> set[str]:
-    d = deposit.c
-    found: set[str] = set()
-    for start in range(0, len(keys), 500):
-        part = (d.chain == chain) & d.output_key.in_(keys[start : start + 500]) & (d.credited == 1)
-        found |= {row.output_key for row in tx.all(select(d.output_key).where(part))}
-    return found
+def _left(sight: _Sight, code: str) -> int:
+    """What a payment has booked as in flight of this asset, and the chain has not taken."""
+    row, left = sight.payment, 0
+    if row.fee_asset == code:
+        left += row.fee_max_units - sight.fee_units
+    if reconcile_books.leaves(row, code) and sight.state in (None, TxState.FAILED):
+        left += row.units
+    return int(left)
 
 
-def _spent(row: Row[Any], candidates: Sequence[Row[Any]], wallet: ChainWallet) -> int:
-    """What the chain has already taken for a payment that the books still call in flight."""
-    for found in candidates:
-        if wallet.look_up(stored(found, row)).state in (TxState.POOL, TxState.CONFIRMED):
-            return int(row.units + found.fee_units)
-    return 0
-
-
-def _owed(tx: Tx, code: str) -> int:
-    a = ledger_account.c
-    rows = tx.all(
-        select(balance.c.units, a.kind).join(ledger_account, a.id == balance.c.ledger_account_id).where(a.asset == code)
+def _unclear(sights: Sequence[_Sight], code: str) -> int:
+    """Units of payments that are in the chain and did something else than they say: they may be here still."""
+    return sum(
+        sight.payment.units
+        for sight in sights
+        if sight.state is TxState.UNCLEAR and reconcile_books.leaves(sight.payment, code)
     )
-    return sum(row.units for row in rows if row.kind in ("available", "held", "escrow"))
+
+
+def _sight(each: Underway, wallet: ChainWallet) -> _Sight:
+    for found in each.candidates:
+        status = wallet.look_up(stored(found, each.payment))
+        if _taken(each.payment, status):
+            fee = found.fee_units if status.fee_units is None else status.fee_units
+            return _Sight(each.payment, status.state, fee)
+    return _Sight(each.payment, None, 0)
+
+
+def _taken(row: Row[Any], status: TxStatus) -> bool:
+    """Whether balances lack it already. A chain that knows coins counts what its pool spends; one that knows balances
+    (it names no coins in its proposals) counts blocks only."""
+    if status.state is TxState.POOL:
+        return bool(row.proposal["spends"])
+    return status.state in (TxState.CONFIRMED, TxState.FAILED, TxState.UNCLEAR)
 
 
 def task(row: Row[Any], services: Services) -> Ran:
-    """Task step for `reconcile:<chain>`: keep the report; raise and pause when a difference stays unexplained."""
+    """Task step for `reconcile:<chain>`: keep the reports by asset; raise and pause when a difference stays."""
     chain = row.name.partition(":")[2]
-    report = reconcile(services, chain)
+    reports = reconcile(services, chain)
     last: Mapping[str, Any] = row.progress or {}
-    stays = report.unexplained_units != 0 and last.get("unexplained_units") == str(report.unexplained_units)
-    kept = {
-        name: value if isinstance(value, (str, int)) and name == "height" else str(value)
-        for name, value in asdict(report).items()
-    }
 
     def judge(tx: Tx, _: Row[Any]) -> None:
-        subject = f"reconcile:{report.asset}"
-        if report.unexplained_units == 0:
-            alarms.clear(tx, subject)
-            return
-        detail = f"{report.asset}: {report.unexplained_units} units on chain are unexplained at height {report.height}"
-        alarms.raise_(tx, "reconciliation", subject, detail)
-        if stays:
-            pauses.stop(tx, report.asset, "withdrawals", detail[:255], "engine")
+        for report in reports:
+            before = last.get(report.asset, {}).get("unexplained_units")
+            _judge(tx, report, stays=before == str(report.unexplained_units))
+        if any(report.unexplained_units > 0 for report in reports):
+            tasks.wake(tx, f"sync:{chain}")  # which knows where to look, and follows what it finds
 
-    return Ran(values={"progress": kept}, effect=judge)
+    return Ran(values={"progress": {report.asset: _kept(report) for report in reports}}, effect=judge)
+
+
+def _kept(report: Report) -> dict[str, Any]:
+    values = asdict(report)
+    return {name: value if name == "height" else str(value) for name, value in values.items()}
+
+
+def _judge(tx: Tx, report: Report, *, stays: bool) -> None:
+    subject = f"reconcile:{report.asset}"
+    if report.unexplained_units == 0:
+        alarms.clear(tx, subject)
+        return
+    detail = f"{report.asset}: {report.unexplained_units} units on chain are unexplained at height {report.height}"
+    alarms.raise_(tx, "reconciliation", subject, detail)
+    if stays:
+        pauses.stop(tx, report.asset, "withdrawals", detail[:255], "engine")

@@ -67,7 +67,7 @@ def _sound(world: World) -> list[str]:
 def books(world: World) -> list[str]:
     """I1, I2, I7: the journal adds up, the audit chain is whole, and the chain holds what the books say."""
     found = _sound(world)
-    report = reconcile.reconcile(world.services, "bitcoin")
+    report = reconcile.of_asset(world.services, "BTC", "bitcoin")
     if report.unexplained_units:
         found.append(f"I7: {report.unexplained_units} units on chain are unexplained ({report})")
     if report.in_flight_units:

@@ -101,13 +101,13 @@ class Engine:
                     break
 
     def _moving(self) -> bool:
-        tables = [self.runtime.sagas[kind].table for kind in ("deposit", "payment")]
+        tables = [self.runtime.sagas[kind].table for kind in ("deposit", "payment", "sweep")]
         return any(
             self.database.read(lambda tx, t=t: tx.value(select(t.c.id).where(t.c.due_at <= tx.now))) for t in tables
         )
 
     def _let_time_pass(self) -> None:
-        for kind in ("deposit", "payment"):
+        for kind in ("deposit", "payment", "sweep"):
             self._make_due(kind)
         w = withdrawals
         self.database.run(lambda tx: tx.execute(update(w).values(not_before=0)), "test_clock")
@@ -157,8 +157,8 @@ class Engine:
     def check_invariants(self) -> None:
         """I1, I2, I6, I7: the books add up, and agree with the chain to the atom."""
         assert self.database.read(balances.faults) == []
-        report = reconcile.reconcile(self.services, "bitcoin")
-        assert report.unexplained_units == 0, report
+        for report in reconcile.reconcile(self.services, "bitcoin"):
+            assert report.unexplained_units == 0, report
 
 
 def pay(chain: FakeChain, address: str, units: int) -> str:

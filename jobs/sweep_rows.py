@@ -1,0 +1,63 @@
+"""Rows of sweeps, and what of an index is spoken for; used by the sweep's saga, its planner and the payments' books."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, func, or_, select, update
+
+from ledger.db import Tx
+from ledger.schema import address, deposit, payment, payment_item, sweep
+
+#: States in which a payment moves nothing any more, or has moved it in the books.
+ENDED = ("settled", "final", "dead")
+
+
+def wake(tx: Tx, row: Row[Any]) -> None:
+    """A payment was settled, undone or let go: have the sweeps that wait for it look again."""
+    if row.purpose not in ("sweep", "gas"):
+        return
+    s = sweep.c
+    mine = (s.live == 1) & or_(s.payment_id == row.id, s.gas_payment_id == row.id)
+    for row_id in [found.id for found in tx.all(select(s.id).where(mine))]:
+        tx.execute(update(sweep).where(s.id == row_id).values(due_at=tx.now, wakes=s.wakes + 1))
+        tx.wake("sweep", row_id)
+
+
+def paying(tx: Tx, chain: str, index: int | None = None) -> set[int]:
+    """Indices (or whether this one is among them) from or to which a payment is under way: one that a reorganisation
+    has brought back to life counts, whatever became of the sweep that asked for it."""
+    i, p = payment_item.c, payment.c
+    query = select(i.source_idx, i.target_idx).join(payment, p.id == i.payment_id)
+    query = query.where(p.chain == chain, p.state.not_in(ENDED))
+    if index is not None:
+        query = query.where(or_(i.source_idx == index, i.target_idx == index))
+    rows = tx.all(query.where(or_(i.source_idx.is_not(None), i.target_idx >= 0)))
+    found = {idx for row in rows for idx in (row.source_idx, row.target_idx) if idx is not None and idx >= 0}
+    return found if index is None else found & {index}
+
+
+def arriving(tx: Tx, chain: str) -> set[int]:
+    """Indices on which money lies that is credited to nobody yet."""
+    d = deposit.c
+    query = select(address.c.idx).join(deposit, d.address_id == address.c.id)
+    return {
+        row.idx for row in tx.all(query.where(d.chain == chain, d.credited == 0, d.seen.in_(("pool", "confirmed"))))
+    }
+
+
+def suspect(tx: Tx, chain: str) -> set[tuple[str, int]]:
+    """(asset, index) where a deposit waits for a person because the chain's stories about it differ."""
+    d = deposit.c
+    query = select(d.asset, address.c.idx).join(address, address.c.id == d.address_id)
+    odd = (d.chain == chain) & (d.state == "held") & d.suspect.is_not(None) & (d.status_reason == d.suspect)
+    return {(row.asset, row.idx) for row in tx.all(query.where(odd))}
+
+
+def dead_since(tx: Tx, row: Row[Any]) -> int:
+    """How many payments of this sweep have come to nothing."""
+    i, p = payment_item.c, payment.c
+    mine = or_((p.purpose == "sweep") & (i.source_idx == row.idx), (p.purpose == "gas") & (i.target_idx == row.idx))
+    query = select(func.count()).select_from(payment_item).join(payment, p.id == i.payment_id)
+    query = query.where(p.chain == row.chain, p.state == "dead", p.created_at >= row.created_at, mine)
+    return int(tx.value(query) or 0)
