@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devstack.bitcoind import Bitcoind
-from tests.contract.rigs import NODE_OPTIONS, BitcoinRig
+from tests.contract.bitcoin_rig import NODE_OPTIONS, BitcoinRig
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ import pytest
 
 from devstack.bitcoind import Bitcoind
 from ledger.errors import NodeUnavailable, WrongNetwork
-from tests.contract.rigs import PASSPHRASE, BitcoinRig, unavailable, until
+from tests.contract.bitcoin_rig import PASSPHRASE, BitcoinRig
+from tests.contract.rigs import unavailable, until
 from wallets.bitcoin import client as client_module
 from wallets.bitcoin.client import BitcoinClient
 from wallets.bitcoin.push import listen

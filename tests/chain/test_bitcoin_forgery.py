@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger.errors import NodeProtocolError
-from tests.contract.rigs import BitcoinRig
+from tests.contract.bitcoin_rig import BitcoinRig
 from wallets.bitcoin.psbt import SEQUENCE, outpoint_of
 from wallets.bitcoin.reply import btc_of
 from wallets.protocol import Output, Proposal, Spend

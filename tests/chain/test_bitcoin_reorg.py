@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from devstack.bitcoind import MINER_WALLET, Bitcoind
-from tests.contract.rigs import BitcoinRig, until
+from tests.contract.bitcoin_rig import BitcoinRig
+from tests.contract.rigs import until
 from wallets.protocol import DepositStatus, Output, TxState
 
 COIN = 10**8

@@ -9,7 +9,8 @@ import pytest
 
 from devstack.bitcoind import Bitcoind
 from ledger.errors import InsufficientHotFunds, NodeNotReady
-from tests.contract.rigs import PASSPHRASE, WATCHED, BitcoinRig, until
+from tests.contract.bitcoin_rig import PASSPHRASE, BitcoinRig
+from tests.contract.rigs import WATCHED, until
 from wallets.bitcoin.client import BitcoinClient
 from wallets.bitcoin.wallet import BitcoinWallet
 from wallets.protocol import DepositStatus, Output, Spend, TxState, WalletIdentity

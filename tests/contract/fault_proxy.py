@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"transfer-encoding:\s*chunked", re.IGNORECASE)
 
 
 class FaultProxy:
@@ -84,13 +85,15 @@ class FaultProxy:
 
 
 def _message(source: socket.socket) -> bytes:
-    """One whole HTTP message with a Content-Length; empty when the other side has closed."""
+    """One whole HTTP message, by its Content-Length or in chunks; empty when the other side has closed."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (chunk := source.recv(65536)):
             return b""
         data += chunk
     head, _, body = data.partition(b"\r\n\r\n")
+    if _CHUNKED.search(head):
+        return _until_last_chunk(source, data)
     length = _LENGTH.search(head)
     missing = (int(length[1]) if length else 0) - len(body)
     while missing > 0:
@@ -98,4 +101,12 @@ def _message(source: socket.socket) -> bytes:
             return b""
         data += chunk
         missing -= len(chunk)
+    return data
+
+
+def _until_last_chunk(source: socket.socket, data: bytes) -> bytes:
+    while not data.endswith(b"\r\n0\r\n\r\n"):
+        if not (chunk := source.recv(65536)):
+            return b""
+        data += chunk
     return data

@@ -36,11 +36,12 @@ def header(client: EthereumClient, height: int) -> Block | None:
     return None if answer is None else _at_height(answer, height)
 
 
-def follow(client: EthereumClient, after: Mark | None, first: int, last: int) -> list[Block]:
-    """The headers of these heights, the first a child of `after`. Raises `Moved` when they are not of one branch."""
+def follow(client: EthereumClient, after: Sequence[Mark], first: int, last: int) -> list[Block]:
+    """The headers of these heights, the first a child of the first mark where that is just below. Raises `Moved` when
+    they are not of one branch."""
     answers = client.read_many([("eth_getBlockByNumber", [hex(height), False]) for height in range(first, last + 1)])
     blocks = []
-    parent = None if after is None else after.hash
+    parent = after[0].hash if after and after[0].height == first - 1 else None
     for height, answer in zip(range(first, last + 1), answers, strict=True):
         if answer is None:
             raise Moved

@@ -78,11 +78,15 @@ class Deposits:
     def _since(self, cursor: str | None) -> DepositPage:
         head = latest(self._client)
         final = final_height(self._client)
-        marks = [] if cursor is None else read(cursor)
-        shared = self._shared(marks)
-        first = shared[0].height + 1 if shared else self._first(head.number)
-        last = min(head.number, max(first + PAGE_BLOCKS - 1, marks[0].height if marks else 0))
-        blocks = follow(self._client, shared[0] if shared else None, first, last) if first <= last else []
+        if cursor is None:
+            first, reached = self._first(head.number), 0
+            shared = self._anchor(first, final)
+        else:
+            marks = read(cursor)
+            shared = self._shared(marks)
+            first, reached = shared[0].height + 1, marks[0].height
+        last = min(head.number, max(first + PAGE_BLOCKS - 1, reached))
+        blocks = follow(self._client, shared, first, last) if first <= last else []
         tokens = {token.lower(): token for token in self._directory.tokens()}
         found: list[Found] = []
         for each in with_receipts(self._client, blocks):
@@ -98,15 +102,19 @@ class Deposits:
             return min(self._start_block, head)
         return max(0, head - FIRST_OVERLAP)
 
+    def _anchor(self, first: int, final: int | None) -> Sequence[Mark]:
+        """A block below the first one to be read that stays: where to go back to should they all be replaced."""
+        height = min(first - 1, final or 0)
+        block = header(self._client, height) if height >= 0 else None
+        return [] if block is None else [Mark(block.number, block.hash)]
+
     def _shared(self, marks: Sequence[Mark]) -> Sequence[Mark]:
         """The marks that are in the best chain, which are the last ones. Raises if none is."""
         for place, mark in enumerate(marks):
             block = header(self._client, mark.height)
             if block is not None and block.hash == mark.hash:
                 return marks[place:]
-        if marks:
-            raise NodeProtocolError("no block of the cursor is in the node's chain: it follows another one")
-        return []
+        raise NodeProtocolError("no block of the cursor is in the node's chain: it follows another one")
 
     def _candidates(self, each: BlockReceipts, tokens: Mapping[str, str]) -> Iterable[Found]:
         """All payments of a block, whoever is paid. This runs for every transaction of the chain."""
