@@ -132,6 +132,7 @@ class MoneroClient:
         self._monerod = _Endpoint(daemon_url, "monerod")
         self.wallet = wallet
         self._password = password
+        self.has_password = bool(password)
         self.timeout_seconds = timeout_seconds
 
     def read(self, method: str, **params: object) -> Any:
@@ -176,6 +177,7 @@ class MoneroClient:
                 f"monero-wallet-rpc cannot open wallet {self.wallet!r} (no such file, a wrong password, or in use): "
                 f"{refusal.message}",
                 reason="no_wallet",
+                rpc_code=refusal.rpc_code,
             ) from None
 
     def create_wallet(self) -> None:

@@ -1,8 +1,8 @@
-"""What monerod itself says of blocks, transactions and key images: the word that counts when the wallet disagrees."""
+"""What monerod itself says of blocks and transactions: the word that counts when the wallet disagrees."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +16,7 @@ NETTYPES = {"mainnet": "mainnet", "stagenet": "stagenet", "testnet": "testnet", 
 #: A restricted monerod answers for no more transactions in one call.
 TRANSACTIONS_MAX = 100
 _NO_SUCH_HEIGHT = -2
+_NO_SUCH_BLOCK = -5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,16 @@ class Daemon:
                 raise
             raise NodeNotReady(f"monerod's chain has no block at {height} any more", reason="syncing") from None
 
+    def had(self, block_hash: str) -> bool:
+        """Whether this block is in the best chain or in one that it replaced."""
+        try:
+            self._header("get_block_header_by_hash", hash=block_hash)
+        except RpcRefused as refusal:
+            if refusal.rpc_code != _NO_SUCH_BLOCK:
+                raise
+            return False
+        return True
+
     def _header(self, method: str, **params: object) -> Record:
         return Record(self._client.daemon(method, **params), method).record("block_header")
 
@@ -76,18 +87,6 @@ class Daemon:
         if found.keys() | missed != set(txids) or found.keys() & missed:
             raise NodeProtocolError(f"{path}: not every transaction is answered for, once")
         return found
-
-    def spent(self, key_images: Sequence[str]) -> Mapping[str, bool | None]:
-        """For each key image: True if the chain holds its spender, None if only the pool does, False if neither."""
-        if not key_images:
-            return {}
-        path = "is_key_image_spent"
-        reply = Record(self._client.daemon_path(path, key_images=list(key_images)), path)
-        states = reply.integers("spent_status")
-        if len(states) != len(key_images) or not set(states) <= {0, 1, 2}:
-            raise NodeProtocolError(f"{path}: not every key image is answered for")
-        meaning: dict[int, bool | None] = {0: False, 1: True, 2: None}
-        return {image: meaning[state] for image, state in zip(key_images, states, strict=True)}
 
 
 def _place(entry: Record) -> Place:
