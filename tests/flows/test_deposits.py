@@ -81,7 +81,9 @@ def test_a_deposit_below_the_minimum_is_listed_and_owed_to_nobody(engine: Engine
 
 def test_money_to_an_address_that_nobody_has_goes_to_suspense(engine: Engine) -> None:
     wallet = engine.services.wallet("bitcoin")
-    key = engine.database.read(lambda tx: tx.value(select(chain_table.c.account_public_key)))
+    key = engine.database.read(
+        lambda tx: tx.value(select(chain_table.c.account_public_key).where(chain_table.c.name == "bitcoin"))
+    )
     engine.chain.fund(engine.services.address_book("bitcoin").at(key, 77), 20_000, blocks=1)
     engine.tick()
     (row,) = engine.rows(deposit)
@@ -235,7 +237,7 @@ def test_a_node_that_is_not_ready_credits_nothing_and_says_why(engine: Engine) -
     engine.chain.unready("syncing", "headers 10 ahead")
     engine.tick(3)
     assert engine.available(account) == 0
-    row = engine.database.read(lambda tx: tx.one(select(chain_table)))
+    row = engine.database.read(lambda tx: tx.one(select(chain_table).where(chain_table.c.name == "bitcoin")))
     assert row.health_reason == "syncing"
     engine.chain.up()
     engine.tick()
@@ -283,7 +285,7 @@ def test_a_node_that_lost_its_last_blocks_takes_nothing_back(engine: Engine) -> 
     engine.tick(2)
     assert engine.deposit_of(account).state == "credited"
     assert engine.available(account) == 500_000
-    row = engine.database.read(lambda tx: tx.one(select(chain_table)))
+    row = engine.database.read(lambda tx: tx.one(select(chain_table).where(chain_table.c.name == "bitcoin")))
     assert row.health_reason == "syncing"
 
 
@@ -300,7 +302,12 @@ def test_a_node_exchanged_for_one_of_another_chain_stops_its_chain(
     scan_task = next(r for r in engine.rows(engine.runtime.sagas["task"].table) if r.name == "scan:bitcoin")
     engine.runtime.advance("task", scan_task.id, woken=True)
     engine.tick()
-    assert engine.database.read(lambda tx: tx.one(select(chain_table))).health_reason == "wrong_network"
+    assert (
+        engine.database.read(
+            lambda tx: tx.one(select(chain_table).where(chain_table.c.name == "bitcoin"))
+        ).health_reason
+        == "wrong_network"
+    )
     assert engine.row(withdrawals, row_id).state == "queued"
     monkeypatch.undo()
     engine.tick(2)

@@ -33,7 +33,8 @@ def test_a_withdrawal_is_paid_once_and_settled(engine: Engine) -> None:
 
 
 def test_a_task_that_has_run_rests_for_its_interval(engine: Engine) -> None:
-    for row in engine.rows(engine.runtime.sagas["task"].table):
+    served = [row for row in engine.rows(engine.runtime.sagas["task"].table) if row.queue in ("bitcoin", "tasks")]
+    for row in served:
         assert engine.runtime.advance("task", row.id, woken=True) == 1, row.name
         after = engine.row(engine.runtime.sagas["task"].table, row.id)
         assert after.due_at >= after.updated_at + row.interval_us, row.name
