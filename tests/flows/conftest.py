@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from devstack.anvil import Anvil
 from ledger.db import Database
 from tests import databases
 from tests.flows.engine import Engine
+from tests.flows.ethereum_engine import EthereumEngine
 
 
 @pytest.fixture(params=databases.DIALECTS)
@@ -27,3 +29,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, server_folder: Path
 @pytest.fixture
 def engine(database: Database, tmp_path: Path) -> Engine:
     return Engine(tmp_path, database)
+
+
+@pytest.fixture
+def ethereum(database: Database, tmp_path: Path, make_anvil: Callable[..., Anvil]) -> EthereumEngine:
+    """An engine on an EVM chain of its own, where a block is final twelve blocks later."""
+    return EthereumEngine(tmp_path, database, node=make_anvil(epoch_slots=4, keep_chain=False))

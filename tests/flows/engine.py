@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Row, insert, select, update
 
@@ -19,10 +19,11 @@ from jobs.sweeper import Sweeper
 from ledger import balances, policy
 from ledger.db import Database, Tx
 from ledger.ids import new_id
-from ledger.money import BTC
-from ledger.schema import account, deposit, event, payment, project
+from ledger.money import BTC, Asset
+from ledger.schema import account, alarm, deposit, event, payment, project
 from ledger.schema import withdrawal as withdrawals
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet
+from wallets.fake.addresses import derive
 from wallets.protocol import AddressBook, ChainWallet, Output
 
 MAC = RowMac(b"m" * 32)
@@ -30,7 +31,10 @@ MAC = RowMac(b"m" * 32)
 
 @dataclass
 class Engine:
-    """Requests as an API would make them, and a worker that runs when asked."""
+    """Requests as an API would make them, and a worker that runs when asked. `EthereumEngine` is one on anvil."""
+
+    name: ClassVar[str] = "bitcoin"
+    coin: ClassVar[Asset] = BTC
 
     folder: Path
     database: Database
@@ -42,16 +46,24 @@ class Engine:
     runtime: Runtime = field(init=False)
 
     def __post_init__(self) -> None:
-        signer = Signer(self.folder / "signer", MAC, {"BTC": 10_000 * 10**8})
         wallet = self.wallet or FakeWallet(self.chain)
-        self.services = Services(self.database, "test", lambda _: self.books, MAC, signer, {"bitcoin": wallet})
-        self.runtime = bootstrap.runtime(self.services)
-        self.caller = self.database.run(_project, "test_project")
         if self.wallet is None and self.chain.tip.height < 110:
             self.chain.mine(110)
-        bootstrap.adopt(self.services, wallet)
+        self.serve(wallet, Signer(self.folder / "signer", MAC, {"BTC": 10_000 * 10**8}, self.cold()))
         self.set_policy(payment_window_ms=0, withdrawal_fee_units=2_000)
         self.tick()
+
+    def cold(self) -> dict[str, str]:
+        """Where moves to cold go."""
+        return {self.name: derive("cold")}
+
+    def serve(self, wallet: ChainWallet, signer: Signer) -> None:
+        """Be a worker of this wallet's chain."""
+        self.services = Services(self.database, "test", lambda _: self.books, MAC, signer, {self.name: wallet})
+        self.services.cold_addresses = self.cold()
+        self.runtime = bootstrap.runtime(self.services)
+        self.caller = self.database.run(_project, "test_project")
+        bootstrap.adopt(self.services, wallet)
 
     # What a shop does
 
@@ -59,8 +71,8 @@ class Engine:
         name = reference or secrets.token_hex(8)
         return int(self.database.run(lambda tx: accounts.create(tx, self.caller, name, "user").id, "test_account"))
 
-    def address(self, account_id: int, **request: Any) -> Row[Any]:
-        wish = addresses.Wish(account_id, BTC, **request)
+    def address(self, account_id: int, asset: Asset | None = None, **request: Any) -> Row[Any]:
+        wish = addresses.Wish(account_id, asset or self.coin, **request)
         return self.database.run(lambda tx: addresses.issue(tx, self.caller, wish, self.services), "test_address")
 
     def funded(self, units: int) -> int:
@@ -74,7 +86,7 @@ class Engine:
     def withdraw(self, account_id: int, units: int | None, address: str | None = None, **more: Any) -> int:
         order = withdrawal.Order(
             account_id,
-            "BTC",
+            more.pop("asset", self.coin.code),
             units,
             address or self.chain.outside_address(),
             more.pop("reference", None) or secrets.token_hex(8),
@@ -95,7 +107,7 @@ class Engine:
             self._let_time_pass()
             for _ in range(30):
                 self._make_due("task")
-                if not sum(Sweeper(self.runtime, queue).sweep() for queue in ("bitcoin", "tasks")):
+                if not sum(Sweeper(self.runtime, queue).sweep() for queue in (self.name, "tasks")):
                     break
                 if not self._moving():
                     break
@@ -118,20 +130,21 @@ class Engine:
             lambda tx: tx.execute(update(t).where(t.c.due_at.is_not(None)).values(due_at=1)), "test_clock"
         )
 
-    def set_policy(self, **rules: Any) -> None:
+    def set_policy(self, asset: str | None = None, **rules: Any) -> None:
+        code = asset or self.coin.code
         for name, value in rules.items():
-            self.database.run(lambda tx, n=name, v=value: policy.change(tx, "BTC", n, v, "test"), "test_policy")
+            self.database.run(lambda tx, n=name, v=value: policy.change(tx, code, n, v, "test"), "test_policy")
 
     # What a test looks at
 
-    def available(self, account_id: int) -> int:
-        return self.balance(account_id, "available")
+    def available(self, account_id: int, asset: str | None = None) -> int:
+        return self.balance(account_id, "available", asset)
 
-    def balance(self, account_id: int, kind: str) -> int:
-        return self.database.read(lambda tx: balances.get(tx, (account_id, kind), "BTC"))
+    def balance(self, account_id: int, kind: str, asset: str | None = None) -> int:
+        return self.database.read(lambda tx: balances.get(tx, (account_id, kind), asset or self.coin.code))
 
-    def house(self, kind: str) -> int:
-        return self.database.read(lambda tx: balances.of_house(tx, "BTC")[kind])
+    def house(self, kind: str, asset: str | None = None) -> int:
+        return self.database.read(lambda tx: balances.of_house(tx, asset or self.coin.code)[kind])
 
     def row(self, table: Any, row_id: int) -> Row[Any]:
         return self.database.read(lambda tx: tx.one(select(table).where(table.c.id == row_id)))
@@ -148,6 +161,16 @@ class Engine:
     def payment_of(self, withdrawal_id: int) -> Row[Any]:
         return self.row(payment, self.row(withdrawals, withdrawal_id).payment_id)
 
+    def alarms(self) -> set[tuple[str, str]]:
+        """(name, subject) of those that are open."""
+        return {(row.name, row.subject) for row in self.rows(alarm) if row.open == 1}
+
+    def run_task(self, work: str) -> None:
+        """Run one of the chain's tasks now."""
+        name, table = f"{work}:{self.name}", self.runtime.sagas["task"].table
+        row_id = self.database.read(lambda tx: tx.value(select(table.c.id).where(table.c.name == name)))
+        self.runtime.advance("task", row_id, woken=True)
+
     def event_types(self) -> list[str]:
         return [row.type for row in self.rows(event)]
 
@@ -157,7 +180,7 @@ class Engine:
     def check_invariants(self) -> None:
         """I1, I2, I6, I7: the books add up, and agree with the chain to the atom."""
         assert self.database.read(balances.faults) == []
-        for report in reconcile.reconcile(self.services, "bitcoin"):
+        for report in reconcile.reconcile(self.services, self.name):
             assert report.unexplained_units == 0, report
 
 
