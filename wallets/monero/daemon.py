@@ -20,7 +20,7 @@ _NO_SUCH_BLOCK = -5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Whereabouts:
     """Where a transaction is. `height` None: in the pool. `contested`: another one in the pool, or one that came too
     late for it, spends the same."""
 
@@ -71,27 +71,27 @@ class Daemon:
     def _header(self, method: str, **params: object) -> Record:
         return Record(self._client.daemon(method, **params), method).record("block_header")
 
-    def places(self, txids: Iterable[str]) -> Mapping[str, Place]:
+    def whereabouts(self, txids: Iterable[str]) -> Mapping[str, Whereabouts]:
         """Where each of these is; one that is in neither pool nor chain is left out."""
         remaining = iter(sorted(set(txids)))
-        found: dict[str, Place] = {}
+        found: dict[str, Whereabouts] = {}
         while batch := list(islice(remaining, TRANSACTIONS_MAX)):
-            found.update(self._places(batch))
+            found.update(self._some(batch))
         return found
 
-    def _places(self, txids: list[str]) -> Mapping[str, Place]:
+    def _some(self, txids: list[str]) -> Mapping[str, Whereabouts]:
         path = "get_transactions"
         reply = Record(self._client.daemon_path(path, txs_hashes=txids, decode_as_json=False, prune=True), path)
-        found = {entry.text("tx_hash"): _place(entry) for entry in reply.some_records("txs")}
+        found = {entry.text("tx_hash"): _whereabouts(entry) for entry in reply.some_records("txs")}
         missed = set(reply.some_texts("missed_tx"))
         if found.keys() | missed != set(txids) or found.keys() & missed:
             raise NodeProtocolError(f"{path}: not every transaction is answered for, once")
         return found
 
 
-def _place(entry: Record) -> Place:
+def _whereabouts(entry: Record) -> Whereabouts:
     contested = entry.boolean("double_spend_seen")
-    return Place(None if entry.boolean("in_pool") else entry.units("block_height"), contested)
+    return Whereabouts(None if entry.boolean("in_pool") else entry.units("block_height"), contested)
 
 
 def _tip(header: Record) -> Tip:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from ledger.errors import InvalidAddress, NodeNotReady, NodeProtocolError, WrongNetwork
-from wallets.monero.addresses import Layout, MoneroAddressBook, subaddress_of
+from wallets.monero.addresses import Layout, MoneroAddressBook, index_of, subaddress_of
 from wallets.monero.client import MoneroClient, RpcRefused
 from wallets.monero.daemon import Daemon
 from wallets.monero.reply import Record
@@ -99,7 +99,7 @@ class WalletKeys:
             there = self._present(count)
             self._stored = min(self._stored, there)
             while there < count and time.monotonic() < deadline:
-                there += self._make(there, min(CREATE_MAX, count - there))
+                there = self._make(there, min(CREATE_MAX, count - there))
         if there > self._stored:
             self._client.change("store")
             self._stored = there
@@ -116,19 +116,19 @@ class WalletKeys:
                 low = middle + 1
         return low
 
-    def _make(self, first: int, count: int) -> int:
-        """Make the next subaddresses or account; how many. Two workers at once make too many, and no harm."""
+    def _make(self, there: int, count: int) -> int:
+        """Make the next subaddresses or account; how many indices there are then. Somebody may have made some since
+        we looked: too many do no harm."""
         if self._layout == "account":
             made = Record(self._client.change("create_account"), "create_account")
             places = [(made.units("account_index"), 0)]
         else:
             made = Record(self._client.change("create_address", account_index=0, count=count), "create_address")
             places = [(0, minor) for minor in made.integers("address_indices")]
-        if not places or places[0] != subaddress_of(first, self._layout):
-            raise NodeProtocolError(
-                f"the wallet made {places[:1]} where index {first} should be; is it used elsewhere?"
-            )
-        return len(places)
+        last = index_of(*places[-1], self._layout) if places else None
+        if last is None or last < there:
+            raise NodeProtocolError(f"the wallet made {places[-1:]} where index {there} should follow")
+        return last + 1
 
     def addresses(self, start: int, count: int) -> Sequence[str]:
         """The addresses of indices that `watch` has counted. Raises `LookupError` for others."""
