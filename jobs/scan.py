@@ -10,27 +10,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, insert, or_, select, update
 
 from jobs import alarms, views
 from jobs.assets import codes_by_contract, native
 from jobs.deposit_state import OPEN_STATES
 from jobs.runtime import nudge
-from jobs.saga import SECOND, Saga
+from jobs.saga import Saga
 from jobs.services import Services, chain_row
 from jobs.tasks import Ran, wake
 from ledger import history, policy
 from ledger.db import Tx
-from ledger.errors import LedgerBroken, NodeUnavailable, WrongNetwork
+from ledger.errors import LedgerBroken, WrongNetwork
 from ledger.ids import new_id
 from ledger.policy import FINAL_DEPTH
-from ledger.schema import address, asset, chain, deposit, index_counter, ready_address
+from ledger.schema import address, asset, chain, deposit
 from wallets.protocol import ChainWallet, DepositPage, DepositStatus, FeeMarket, NodeHealth, SeenDeposit, Tip
 
 #: New deposits written in one run; when a block brings more, the cursor stays and the next run goes on.
 NEW_MAX = 200
-#: Ready addresses taken over from the wallet in one run.
-MADE_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -214,57 +212,6 @@ def _wake_by_tip(tx: Tx, name: str, tip: Tip, final_height: int | None, sagas: M
     for row_id in [row.id for row in tx.all(select(p.id).where(live))]:
         nudge(tx, sagas["payment"], p.id == row_id)
         tx.wake("payment", row_id)
-
-
-def watch(row: Row[Any], services: Services) -> Ran:
-    """Task step for `watch:<chain>`: watch well ahead of the addresses in use, and publish pending ones."""
-    name = row.name.partition(":")[2]
-    wallet = services.wallet(name)
-    wanted, book_key = services.database.read(lambda tx: _wanted(tx, name))
-    if book_key is None:
-        raise NodeUnavailable("the wallet has not been opened yet")
-    watched = wallet.watch(wanted)
-
-    book = services.address_book(name)
-    made = [] if book.derives else _made(services, wallet, name, watched)
-
-    def publish(tx: Tx, _: Row[Any]) -> None:
-        if made:
-            tx.execute(insert(ready_address), made)
-        ready = watched if book.derives else int(made[-1]["idx"]) + 1 if made else 0
-        tx.execute(update(chain).where(chain.c.name == name, chain.c.watched_count < ready).values(watched_count=ready))
-        a = address.c
-        pending = (a.chain == name) & (a.state == "pending") & (a.idx < chain_row(tx, name).watched_count)
-        for home in tx.all(select(a.id, a.idx).where(pending).order_by(a.idx).limit(1_000)):
-            text = book.at(book_key, home.idx) if book.derives else _ready(tx, name, home.idx)
-            values = {"address": text, "state": "ready", "updated_at": tx.now}
-            tx.execute(update(address).where(a.id == home.id).values(values | {"version": a.version + 1}))
-
-    complete = watched >= wanted and len(made) < MADE_MAX
-    return Ran(effect=publish, due_us=None if complete else SECOND if watched < wanted else 0)
-
-
-def _made(services: Services, wallet: ChainWallet, name: str, watched: int) -> list[dict[str, Any]]:
-    """Addresses that the wallet has made and stored, and our tables do not know yet: some, in index order."""
-    highest = select(func.max(ready_address.c.idx)).where(ready_address.c.chain == name)
-    last = services.database.read(lambda tx: tx.value(highest))
-    start = 0 if last is None else int(last) + 1
-    count = min(watched - start, MADE_MAX)
-    texts = wallet.addresses(start, count) if count > 0 else ()
-    return [{"chain": name, "idx": start + i, "address": text} for i, text in enumerate(texts)]
-
-
-def _ready(tx: Tx, name: str, index: int) -> str:
-    r = ready_address.c
-    return str(tx.one(select(r.address).where(r.chain == name, r.idx == index)).address)
-
-
-def _wanted(tx: Tx, name: str) -> tuple[int, str | None]:
-    known = chain_row(tx, name)
-    following = tx.value(select(index_counter.c.next_index).where(index_counter.c.chain == name))
-    ahead = policy.of(tx, native(tx, name)).address_watch_ahead
-    enough = following + ahead // 2 <= known.watched_count
-    return (known.watched_count if enough else following + ahead), known.account_public_key
 
 
 def wake_now(tx: Tx, name: str) -> None:
