@@ -13,6 +13,7 @@ from jobs import (
     addresses,
     batch,
     deposit,
+    hot,
     housekeeping,
     payment,
     payment_requests,
@@ -22,6 +23,7 @@ from jobs import (
     sweep,
     sweep_plan,
     tasks,
+    watch,
 )
 from jobs.assets import DatabaseDirectory, asset_of
 from jobs.row_mac import RowMac
@@ -45,13 +47,13 @@ def sagas() -> dict[str, Saga]:
     found["task"] = tasks.saga(
         {
             "scan": partial(scan.scan, sagas=found),
-            "watch": scan.watch,
+            "watch": watch.watch,
             "batch": batch.batch,
             "relock": housekeeping.relock,
             "reconcile": reconcile.task,
             "sync": _later,
             "sweep": sweep_plan.task_step,
-            "hot": _later,
+            "hot": hot.task_step,
             "sequence": housekeeping.sequence,
             "requests": payment_requests.expire,
             "snapshot": housekeeping.snapshot,
@@ -92,6 +94,7 @@ def services(settings: Settings, database: Database | None = None, *, pool_size:
         settings.mode,
         partial(registry.address_book, settings=settings),
         mac=_mac(settings),
+        cold_addresses=cold_addresses(settings),
     )
     if settings.redis_url is not None:
         wake_ups = queues.WakeUps(settings.redis_url.get_secret_value(), partial(queue_of, found.database))
@@ -106,7 +109,6 @@ def worker_services(settings: Settings, queue: str) -> Services:
         wallet = registry.wallet(queue, settings, DatabaseDirectory(found.database, queue))
         found.wallets = {queue: wallet}
         found.signer = _signer(settings, found.mac, found.database)
-        found.cold_addresses = cold_addresses(settings)
     return found
 
 
