@@ -12,6 +12,7 @@ from functools import cache
 
 from ledger.errors import NodeNotReady, NodeProtocolError
 from wallets.monero.client import MoneroClient
+from wallets.monero.coins import SPENDABLE_DEPTH
 from wallets.monero.daemon import Daemon, Whereabouts
 from wallets.monero.incoming import Entry, Incoming, Place
 from wallets.monero.sync import Sync
@@ -19,8 +20,8 @@ from wallets.protocol import DepositPage, DepositStatus, SeenDeposit, Tip
 
 #: Reorganisations up to here are read again by every page; a deeper one still by `look_up`.
 CURSOR_DEPTH = 100
-#: Blocks before the network lets an output be spent; of a mined one, more.
-SPENDABLE_DEPTH, COINBASE_MATURITY = 10, 60
+#: Confirmations before a mined coin can be spent; others take `SPENDABLE_DEPTH`.
+COINBASE_MATURITY = 60
 #: The wallet lists more, or less, than it could spend.
 MISMATCH = "balance_mismatch"
 _ATTEMPTS = 5

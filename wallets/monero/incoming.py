@@ -54,6 +54,12 @@ class Incoming:
         waiting = {key: entry for key, entry in waiting.items() if entry.units and key not in mined}
         return [entry for entry in (*mined.values(), *waiting.values()) if entry.txid not in own]
 
+    def in_pool(self) -> list[Entry]:
+        """What others sent and no block holds, as the wallet counts it in its balance."""
+        listing = self._transfers(pool=True, pending=True, failed=True, all_accounts=True)
+        own = _sent(listing)
+        return [entry for entry in _entries(listing, "pool").values() if entry.txid not in own]
+
     def sent(self, heights: Collection[int]) -> set[str]:
         """The transactions that the wallet sent itself: in blocks from the lowest to the highest of these, and those
         in no block."""
