@@ -156,19 +156,22 @@ class EvmNode:
         return checksummed(bytes.fromhex(receipt["contractAddress"][2:]))
 
     def settle(self, tx_hash: str, timeout_seconds: float = 20) -> dict[str, Any]:
-        """Makes a block and returns the receipt of this transaction."""
-        if self.receipt(tx_hash) is None:
+        """Makes a block, unless the transaction is in one, and returns its receipt."""
+        if self._told_receipt(tx_hash) is None:
             self.mine()
-        found: list[dict[str, Any]] = []
+        until(lambda: self._told_receipt(tx_hash) is not None, f"a block with {tx_hash}", timeout_seconds)
+        receipt = self.receipt(tx_hash)
+        assert receipt is not None
+        return receipt
 
-        def included() -> bool:
-            receipt = self.receipt(tx_hash)
-            if receipt is not None:
-                found.append(receipt)
-            return receipt is not None
-
-        until(included, f"a block with {tx_hash}", timeout_seconds)
-        return found[0]
+    def _told_receipt(self, tx_hash: str) -> dict[str, Any] | None:
+        """A receipt, once the node will say: geth refuses to tell that there is none while it indexes a new block."""
+        try:
+            return self.receipt(tx_hash)
+        except EvmError as refusal:
+            if "indexing" not in refusal.message:
+                raise
+            return None
 
     def mine(self, blocks: int = 1) -> None:
         """Makes blocks; the first takes what the pool holds."""

@@ -53,7 +53,7 @@ contract Sweeper {
         (bool done, bytes memory answer) = token.call(abi.encodeCall(IERC20.transfer, (treasury, amount)));
         // Some tokens answer nothing (USDT), and some answer false instead of reverting.
         if (!done || token.code.length == 0) revert Refused();
-        if (answer.length != 0 && (answer.length < 32 || abi.decode(answer, (uint256)) != 1)) revert Refused();
+        if (answer.length != 0 && abi.decode(answer, (uint256)) != 1) revert Refused();
         return this.sweepToTreasury.selector;
     }
 

@@ -20,6 +20,8 @@ from wallets.ethereum.keys import EthereumKeys
 SWEEPER = load("Sweeper")
 GOOD = load("GoodToken")
 NOBODY = "0x" + "00" * 20
+#: Deploys code that answers 1, in 32 bytes, to whatever it is asked.
+ANSWERS_ONE = "0x69" + "600160005260206000f3" + "600052600a6016f3"
 HOT = 0
 GWEI = 10**9
 
@@ -155,8 +157,10 @@ def test_an_owner_that_is_not_delegated_is_reported_not_taken_for_swept(ground: 
     assert ground.held(token, ground.keys.address(1)) == 10
 
 
-def test_an_owner_that_runs_other_code_is_reported(ground: Ground) -> None:
-    token, other = ground.token("GoodToken"), ground.token("GoodToken")
+@pytest.mark.parametrize("answer", ["nothing", "a word"])
+def test_an_owner_that_runs_other_code_is_reported(answer: str, ground: Ground) -> None:
+    token = ground.token("GoodToken")
+    other = ground.node.deploy(ANSWERS_ONE) if answer == "a word" else token
     ground.mint(token, 1, 10)
     ground.send(HOT, ground.treasury, authorizationList=[ground.authorize(1, other)])
     assert ground.failed(ground.sweep(token, {1: 10})) == [ground.keys.address(1).lower()]

@@ -1,4 +1,4 @@
-"""What the helper for anvil promises to the tests that use it."""
+"""What the helpers for anvil and geth promise to the tests that use them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from devstack.anvil import PAYER_ETH, Anvil
 from devstack.evm import EvmError
+from devstack.geth import Geth
+from wallets.ethereum.contracts import creation, encode, load
 
 SOMEONE = "0x" + "5e" * 20
 
@@ -96,3 +98,39 @@ def test_finality_follows_the_epoch(tmp_path: Path) -> None:
         assert [int(node.block(tag)["number"], 16) for tag in ("latest", "safe", "finalized")] == [20, 16, 12]
     finally:
         node.stop()
+
+
+def test_geth_makes_a_block_for_each_payment(geth: Geth) -> None:
+    before = geth.balance(SOMEONE)
+    receipt = geth.settle(geth.pay(SOMEONE, 7))
+    assert (receipt["status"], geth.balance(SOMEONE) - before) == ("0x1", 7)
+    height = geth.height()
+    geth.mine(3)
+    assert geth.height() >= height + 3
+
+
+def test_geth_keeps_its_chain_over_a_clean_stop_and_gives_blocks_back(geth: Geth, tmp_path: Path) -> None:
+    """The fixture is asked only for whether there is one: this node is stopped."""
+    node = Geth(tmp_path / "own")
+    node.start()
+    try:
+        node.mine(5)
+        paid = node.pay(SOMEONE, 7)
+        node.settle(paid)
+        blocks = [node.block(n)["hash"] for n in range(6)]
+        node.restart()
+        assert [node.block(n)["hash"] for n in range(6)] == blocks
+        assert node.receipt(paid) is not None
+        node.rewind(3)
+        assert node.height() == 3
+        assert (node.receipt(paid), node.balance(SOMEONE)) == (None, 0)
+    finally:
+        node.stop()
+
+
+def test_geth_traces_what_happens_inside_contracts(geth: Geth) -> None:
+    forwarder = geth.deploy(creation(load("Forwarder")))
+    data = encode(load("Forwarder"), "forward", [SOMEONE])
+    receipt = geth.settle(geth.send({"to": forwarder, "data": data, "value": hex(9)}))
+    trace = geth.rpc("debug_traceTransaction", receipt["transactionHash"], {"tracer": "callTracer"})
+    assert [(call["to"], call["value"]) for call in trace["calls"]] == [(SOMEONE, "0x9")]
