@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from devstack.anvil import Anvil
 from devstack.bitcoind import Bitcoind
+from devstack.geth import Geth
 from tests.contract.bitcoin_rig import NODE_OPTIONS, BitcoinRig
+from tests.contract.ethereum_rig import AnvilRig
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,32 @@ def own_node(make_bitcoind: Callable[..., Bitcoind]) -> Callable[..., Bitcoind]:
         return node
 
     return make
+
+
+@pytest.fixture
+def evm(make_anvil: Callable[..., Anvil]) -> Iterator[AnvilRig]:
+    """A wallet on an EVM chain of its own: to replace its blocks, and to stop it."""
+    node = make_anvil()
+    node.mine(5)
+    rig = AnvilRig(node)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def make_geth(server_folder: Path) -> Iterator[Callable[[], Geth]]:
+    """Starts a geth for one test alone."""
+    missing = Geth.why_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    nodes: list[Geth] = []
+
+    def make() -> Geth:
+        node = Geth(Path(tempfile.mkdtemp(prefix="geth-", dir=server_folder)))
+        nodes.append(node)
+        node.start()
+        return node
+
+    yield make
+    for node in nodes:
+        node.stop()
