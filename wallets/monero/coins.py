@@ -9,8 +9,8 @@ from ledger.errors import NodeProtocolError
 from wallets.monero.client import MoneroClient
 from wallets.monero.reply import Record
 
-#: Blocks on top of an output, its own included, before the network lets it be spent; mined ones wait 60.
-SPENDABLE_DEPTH = 10
+#: Blocks on top of an output, its own included, before the network lets it be spent; and of a mined one.
+SPENDABLE_DEPTH, COINBASE_MATURITY = 10, 60
 
 
 @dataclass(frozen=True, slots=True)

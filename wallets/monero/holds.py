@@ -12,8 +12,10 @@ from contextlib import contextmanager
 
 from wallets.monero.client import MoneroClient, RpcRefused
 from wallets.monero.coins import Coin, Coins
+from wallets.monero.daemon import Daemon
 from wallets.monero.marks import Marks
 from wallets.monero.reply import Record
+from wallets.monero.sync import Sync
 
 # What `freeze`, `thaw` and `frozen` answer about what is no key image, and about one that is not in the wallet.
 _NO_KEY_IMAGE, _UNKNOWN = -10, -1
@@ -24,6 +26,7 @@ class Holds:
 
     def __init__(self, client: MoneroClient, coins: Coins, marks: Marks) -> None:
         self._client = client
+        self._sync = Sync(client, Daemon(client))
         self._coins = coins
         self._marks = marks
         self.turn = threading.RLock()
@@ -38,6 +41,7 @@ class Holds:
 
     def held(self) -> frozenset[str]:
         """The key images of unspent frozen outputs."""
+        self._sync.check_wallet()
         return frozenset(coin.key_image for coin in self._frozen([0, *self._marks.accounts()]))
 
     def expect(self, account: int) -> None:
@@ -49,6 +53,7 @@ class Holds:
         return [coin for account in accounts for coin in self._coins.unspent(account) if coin.frozen]
 
     def _set_all(self, resources: Collection[str], method: str, *, wanted: bool) -> None:
+        self._sync.check_wallet()  # or all of them would be strangers, and passed over
         with self.turn:
             changed = [r for r in sorted(set(resources)) if self._is_frozen(r) is not wanted and self._set(method, r)]
             if changed:

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from ledger.errors import NodeNotReady, NodeProtocolError, TransactionRefused
 from wallets.monero.blob import read_blob
 from wallets.monero.client import MoneroClient, RpcRefused
+from wallets.monero.daemon import Daemon
 from wallets.monero.marks import Marks
 from wallets.monero.prepared import Prepared
 from wallets.monero.reply import Record
+from wallets.monero.sync import Sync
 from wallets.protocol import SignedTransaction, TxState, TxStatus
 
 # What `is_key_image_spent` says of each.
@@ -32,6 +34,8 @@ class Sending:
 
     def __init__(self, client: MoneroClient, marks: Marks) -> None:
         self._client = client
+        self._daemon = Daemon(client)
+        self._sync = Sync(client, self._daemon)
         self._marks = marks
 
     def broadcast(self, tx: SignedTransaction) -> None:
@@ -99,14 +103,14 @@ class Sending:
 
     def _conflict(self, tx: SignedTransaction, lost: set[str]) -> TxStatus:
         """Who spent it, and how deep. Only our keys can, so that the wallet knows of it once it has read the block."""
-        self._client.read("refresh")
+        self._sync.caught_up()
         found = {record.text("tx_hash"): record.units("block_height") for record in self._spenders(lost)}
         if tx.txid in found or not any(self._spent(tx.resources)):
             return TxStatus(TxState.UNKNOWN)  # a block or a reorganisation came between the questions
         if not found:
             raise NodeProtocolError("an output is spent in the chain by a transaction that the wallet does not list")
-        tip = Record(self._client.daemon("get_block_count"), "get_block_count").units("count")
-        return TxStatus(TxState.CONFLICTED, max(tip - min(found.values()), 1), conflicting=tuple(sorted(found)))
+        depth = self._daemon.tip().height + 1 - min(found.values())
+        return TxStatus(TxState.CONFLICTED, max(depth, 1), conflicting=tuple(sorted(found)))
 
     def _spenders(self, key_images: set[str]) -> Iterator[Record]:
         """Of the wallet's own transactions in the chain those that spend any of these, newest first."""

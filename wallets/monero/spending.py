@@ -20,6 +20,7 @@ from ledger.errors import (
 )
 from wallets.monero.client import MoneroClient, RpcRefused
 from wallets.monero.coins import Coin, Coins
+from wallets.monero.daemon import Daemon
 from wallets.monero.holds import Holds
 from wallets.monero.marks import Marks
 from wallets.monero.own import OwnAddresses
@@ -27,6 +28,7 @@ from wallets.monero.prepared import Prepared
 from wallets.monero.reply import Record
 from wallets.monero.sending import Sending
 from wallets.monero.shortage import shortage
+from wallets.monero.sync import Sync
 from wallets.monero.verify import check_payees
 from wallets.protocol import HOT, Output, Proposal, SignedTransaction, Spend, TxState
 
@@ -47,6 +49,7 @@ class Spending:
         self, client: MoneroClient, coins: Coins, holds: Holds, marks: Marks, own: OwnAddresses, sending: Sending
     ) -> None:
         self._client = client
+        self._sync = Sync(client, Daemon(client))
         self._coins = coins
         self._holds = holds
         self._marks = marks
@@ -56,7 +59,7 @@ class Spending:
     def propose(self, spend: Spend, rate: int, rate_max: int, excluded: Collection[str]) -> Proposal:
         outputs, account = _payable(spend), self._own.account_of(spend.sources)
         with self._holds.turn:
-            self._client.read("refresh")
+            self._sync.caught_up()
             priority = self._priority(rate, rate_max)
             coins = self._coins.unspent(account)
             barred = [coin for coin in coins if coin.key_image in excluded or coin.key in excluded]
@@ -162,7 +165,7 @@ class Spending:
         self._check_dead(signed)
         account = self._own.account_of(spend.sources)
         with self._holds.turn:
-            self._client.read("refresh")
+            self._sync.caught_up()
             coins = self._coins.unspent(account)
             same = [coin for coin in coins if coin.key_image in signed.resources]
             if not same:
