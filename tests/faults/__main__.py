@@ -6,17 +6,19 @@ import argparse
 import sys
 
 from tests.faults.flows import FLOWS
+from tests.faults.kinds import KINDS
 from tests.faults.runner import Runner, tasks
 
 _CHOICES = {"both": ("sqlite", "mariadb"), "sqlite": ("sqlite",), "mariadb": ("mariadb",)}
-_CHAINS = {"both": ("fake", "bitcoin"), "fake": ("fake",), "bitcoin": ("bitcoin",)}
+_CHAINS = {"all": tuple(KINDS), "monero": ("monero", "monero-accounts")}
+_CHAINS |= {name: (name,) for name in KINDS if name not in _CHAINS}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--list", action="store_true", help="only list the crashpoints of each flow")
     parser.add_argument("--db", choices=_CHOICES, default="both")
-    parser.add_argument("--chain", choices=_CHAINS, default="both", help="the model chain, a real bitcoind, or both")
+    parser.add_argument("--chain", choices=_CHAINS, default="all", help="the model chain, or one of real nodes")
     parser.add_argument("--only", action="append", choices=list(FLOWS), default=[], metavar="FLOW", help="repeatable")
     parser.add_argument("--point", help="one crashpoint, as name#n")
     parser.add_argument("--deaths", type=int, default=1, choices=(1, 2), help="2: the recovery dies there as well")

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from ledger import crashpoint
 from tests.faults import invariants, warm
-from tests.faults.flows import FLOWS, STARTS, Stage, close
-from tests.faults.world import Place, World, found
+from tests.faults.flow import Stage, close
+from tests.faults.flows import FLOWS, STARTS
+from tests.faults.kinds import settings_of
+from tests.faults.place import Place
+from tests.faults.world import World, found
 
 #: What a failed child ends with, so that it is never taken for a crashpoint's 137.
 FAILED = 3
@@ -94,8 +97,7 @@ def _again(job: Job) -> None:
 
 
 def _world(job: Job) -> World:
-    settings = job.place.settings
-    return World(job.place, warm.app(settings))
+    return World(job.place, warm.app(settings_of(job.place)))
 
 
 def _run(job: Job, world: World, stages: Sequence[Stage]) -> None:

@@ -12,10 +12,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from devstack.programs import ROOT
 from tests.faults import warm
 from tests.faults.child import Job, main
 
-ROOT = Path(__file__).resolve().parents[2]
 #: A child that hangs is ended after this; its status is then -SIGALRM, which no test accepts.
 CHILD_SECONDS = 90
 
@@ -96,9 +96,12 @@ def import_everything() -> None:
     import sqlalchemy.dialects.sqlite.pysqlite
 
     import wallets.bitcoin.wallet
+    import wallets.ethereum.wallet
     import wallets.fake.wallet
+    import wallets.monero.wallet
 
-    assert all((alembic.command, pymysql, sqlalchemy, wallets.bitcoin.wallet, wallets.fake.wallet))
+    adapters = wallets.bitcoin.wallet, wallets.ethereum.wallet, wallets.fake.wallet, wallets.monero.wallet
+    assert all((alembic.command, pymysql, sqlalchemy, *adapters))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Where cases live: a folder, a database and a chain that are put back to a known start before each case.
 
-Snapshots are whole copies (the SQLite file or all rows, the model chain's file or the node's data folder, the signer's
-record, the shop's memory), so a case begins exactly where the flow's recording began.
+Snapshots are whole copies (the SQLite file or all rows, the chain's state, the signer's record, the shop's memory), so
+that a case begins exactly where the flow's recording began.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from devstack.bitcoind import Bitcoind
 from devstack.mariadb import MariaDB
 from ledger.db import Database
 from ledger.schema import metadata
@@ -23,12 +22,8 @@ from tests.faults import warm
 from tests.faults.child import Job
 from tests.faults.flows import FLOWS, STARTS
 from tests.faults.forkserver import ForkServer
-from tests.faults.world import Place
-
-#: Blocks before the first case: the miner's first coins can be spent.
-FIRST_BLOCKS = 110
-#: A small keypool: a wallet is made in a third of the time.
-NODE_OPTIONS = ("-keypool=25", "-printtoconsole=0", "-debuglogfile=0")
+from tests.faults.kinds import KINDS
+from tests.faults.place import Place
 
 
 def fast_folder(prefix: str) -> Path:
@@ -48,16 +43,14 @@ class Ground:
         self._mariadb = mariadb
         self._database_name = f"faults_{number}_{chain}"
         self._made: set[str] = set()
-        self._node: Bitcoind | None = None
         root.mkdir(parents=True, exist_ok=True)
+        self.node = KINDS[chain].node(root)
         self.forks = ForkServer(root / "forkserver.log")
         self._warm = False
 
     @property
     def place(self) -> Place:
-        node = self._node
-        urls = ("", "") if node is None else (node.worker_url, node.admin_url)
-        return Place(str(self.case), self._url(), *urls)
+        return Place(str(self.case), self._url(), self.chain, self.node.urls)
 
     def begin(self, start: str) -> Place:
         """The start's state in a clean case folder, made first if nobody has asked for it before."""
@@ -70,15 +63,15 @@ class Ground:
 
     def close(self) -> None:
         self.forks.close()
-        if self._node is not None:
-            self._node.kill()
+        self.node.close()
 
     def _warm_up(self) -> None:
-        start = FLOWS[warm.SAMPLE].start
+        sample = warm.SAMPLES[self.chain]
+        start = FLOWS[sample].start
         if start not in self._made:
             self._make(start)
         self._restore(start)
-        if self.forks.run(Job("warm", warm.SAMPLE, self.place)) != 0:
+        if self.forks.run(Job("warm", sample, self.place)) != 0:
             raise RuntimeError(f"the warm-up failed\n{(self.root / 'forkserver.log').read_text()[-5000:]}")
         self._warm = True
 
@@ -101,12 +94,7 @@ class Ground:
         self.case.mkdir(parents=True)
         if self.db == "mariadb":
             self._mariadb().create_database(self._database_name)
-        if self.chain == "bitcoin":
-            self._node = Bitcoind(self.root / "node", NODE_OPTIONS)
-            self._node.start()
-            self._node.mine(FIRST_BLOCKS)
-        else:
-            self.place.outside().mine(FIRST_BLOCKS)
+        self.node.make(self.case)
 
     def _url(self) -> str:
         if self.db == "mariadb":
@@ -115,9 +103,7 @@ class Ground:
 
     def _save(self, name: str) -> None:
         kept = self.root / "starts" / name
-        if self._node is not None:
-            self._node.stop()
-            shutil.copytree(self._node.folder / "regtest", kept / "regtest")
+        self.node.save(kept / "node")
         (self.case / "progress").unlink(missing_ok=True)
         shutil.copytree(self.case, kept / "case")
         if self.db == "mariadb":
@@ -129,11 +115,7 @@ class Ground:
         shutil.copytree(kept / "case", self.case)
         if self.db == "mariadb":
             self._fill(pickle.loads((kept / "rows.pickle").read_bytes()))  # noqa: S301  # our own file
-        if self._node is not None:
-            self._node.kill()
-            shutil.rmtree(self._node.folder / "regtest")
-            shutil.copytree(kept / "regtest", self._node.folder / "regtest")
-            self._node.start()
+        self.node.restore(kept / "node")
 
     def _each_row(self) -> dict[str, list[dict[str, Any]]]:
         return self._with_tables(

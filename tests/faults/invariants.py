@@ -1,4 +1,5 @@
-"""What must hold after every crash and recovery (FAULTS.md, I1 to I8), looked at from outside the engine's own steps.
+"""What must hold after every crash and recovery (I1 to I10 of docs/faults.md), looked at from outside the engine's own
+steps.
 
 Each function returns sentences; none means that it holds.
 """
@@ -18,15 +19,17 @@ from ledger.schema import (
     event,
     hold,
     hold_end,
+    holding,
     lease,
     pause,
     payment,
     payment_item,
     resource,
+    sweep,
     transfer,
     withdrawal,
 )
-from tests.faults.flows import Ends
+from tests.faults.flow import Ends
 from tests.faults.world import World
 
 #: How each state of a withdrawal leaves its hold (I6).
@@ -52,12 +55,26 @@ def at_death(world: World) -> list[str]:
         if standing[row.id] != row.credited or (row.credited == 1) != (row.state in BOOKED):
             found.append(f"I3: {row.output_key} is {row.state}: {standing[row.id]} credits, marked {row.credited}")
     intents = {row.ref_id for row in world.rows(transfer) if row.kind == "payment_intent"}
-    allowed = Counter(row.address for row in world.rows(withdrawal) if row.payment_id in intents)
-    for address in {row.address for row in world.rows(withdrawal)}:
-        sent = len(world.outside.paid_to(address))
-        if sent > allowed[address]:
-            found.append(f"A7: {sent} payments to {address} are out, {allowed[address]} were committed to be sent")
-    return found
+    allowed = Counter((row.address, row.asset) for row in world.rows(withdrawal) if row.payment_id in intents)
+    for address, code in {(row.address, row.asset) for row in world.rows(withdrawal)}:
+        sent = len(_paid(world, address, code))
+        if sent > allowed[address, code]:
+            found.append(
+                f"A7: {sent} payments to {address} are out, {allowed[address, code]} were committed to be sent"
+            )
+    return [*found, *resources(world, intents)]
+
+
+def resources(world: World, committed: set[int]) -> list[str]:
+    """I4, I10: no key of ours is used on chain but by a payment whose intent to be sent was committed."""
+    owners = {row.resource_key: row.payment_id for row in world.rows(resource)}
+    known = {key: owner for key, owner in owners.items() if owner is not None}
+    strange = world.outside.used(known.keys()) - {key for key, owner in known.items() if owner in committed}
+    return [f"I10: {key} is used by nothing that was committed to be sent" for key in sorted(strange)]
+
+
+def _paid(world: World, address: str, code: str) -> list[int]:
+    return world.outside.paid_to(address, world.contract(code))
 
 
 def _sound(world: World) -> list[str]:
@@ -67,12 +84,21 @@ def _sound(world: World) -> list[str]:
 def books(world: World) -> list[str]:
     """I1, I2, I7: the journal adds up, the audit chain is whole, and the chain holds what the books say."""
     found = _sound(world)
-    report = reconcile.of_asset(world.services, "BTC", "bitcoin")
-    if report.unexplained_units:
-        found.append(f"I7: {report.unexplained_units} units on chain are unexplained ({report})")
-    if report.in_flight_units:
-        found.append(f"I7: {report.in_flight_units} units are still in flight")
-    return found
+    for report in reconcile.reconcile(world.services, world.chain):
+        if report.unexplained_units or report.surplus_units or report.doubtful_units:
+            found.append(f"I7: {report.unexplained_units} units on chain are unexplained ({report})")
+        if report.in_flight_units:
+            found.append(f"I7: {report.in_flight_units} units of {report.asset} are still in flight")
+    return [*found, *places(world)]
+
+
+def places(world: World) -> list[str]:
+    """I7, index by index: each holds in the chain what the books say, to the unit."""
+    return [
+        f"I7: index {row.idx} should hold {row.units} {row.asset}, and holds {there}"
+        for row in world.rows(holding)
+        if (there := world.outside.holds(row.idx, world.contract(row.asset))) != row.units
+    ]
 
 
 def holds(world: World) -> list[str]:
@@ -100,7 +126,7 @@ def deposits(world: World) -> list[str]:
     standing = _credits(world)
     for row in rows:
         receipt = on_chain.get(row.output_key)
-        wanted = 1 if receipt is not None and receipt.depth >= 6 else 0
+        wanted = 1 if receipt is not None and receipt.depth >= world.kind.credit_depth else 0
         if standing[row.id] != wanted or row.credited != wanted:
             found.append(f"I3: {row.output_key} ({row.state}): {standing[row.id]} credits stand, {wanted} should")
         if receipt is not None and receipt.units != row.units:
@@ -119,17 +145,19 @@ def _credits(world: World) -> Counter[int]:
 
 def payments(world: World) -> list[str]:
     """I4: as many outputs on chain as completed withdrawals, to the unit, and in one live payment each."""
-    paid: dict[str, list[int]] = defaultdict(list)
-    owed: dict[str, list[int]] = defaultdict(list)
+    paid: dict[tuple[str, str], list[int]] = {}
+    owed: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row in world.rows(withdrawal):
-        paid[row.address] = world.outside.paid_to(row.address)
+        payee = (row.address, row.asset)
+        paid[payee] = _paid(world, *payee)
         if row.state == "completed":
-            owed[row.address].append(row.units)
+            owed[payee].append(row.units)
     found = [
-        f"I4: {address} was paid {sorted(units)}, the books say {sorted(owed[address])}"
-        for address, units in paid.items()
-        if sorted(units) != sorted(owed[address])
+        f"I4: {payee[0]} was paid {sorted(units)} {payee[1]}, the books say {sorted(owed[payee])}"
+        for payee, units in paid.items()
+        if sorted(units) != sorted(owed[payee])
     ]
+    found += resources(world, {row.id for row in world.rows(payment) if row.state == "final"})
     live = Counter(row.withdrawal_id for row in world.rows(payment_item) if row.live)
     for row in world.rows(withdrawal):
         wanted = 1 if row.state == "completed" else 0
@@ -143,8 +171,9 @@ def orphans(world: World) -> list[str]:
     found = [f"I5: withdrawal {r.reference} is {r.state}" for r in world.rows(withdrawal) if r.state not in HOLD_AT_END]
     found += [f"I5: payment {r.id} is {r.state}" for r in world.rows(payment) if r.state not in ("final", "dead")]
     paid = {r.id for r in world.rows(payment) if r.state == "final"}
+    found += [f"I5: sweep {r.public_id} is {r.state}" for r in world.rows(sweep) if r.live]
     found += [f"I5: {r.resource_key} belongs to dead payment {r.payment_id}" for r in _live_elsewhere(world, paid)]
-    found += [f"I5: payment {r.payment_id} has no withdrawal" for r in _empty_payments(world, paid)]
+    found += [f"I5: payment {row_id} has no withdrawal" for row_id in _empty_payments(world)]
     found += [f"I5: lease {r.name} is held" for r in world.rows(lease) if r.until > 1]
     found += [f"I9: {r.flow} of {r.asset} is paused: {r.reason}" for r in world.rows(pause)]
     found += [f"I9: alarm {r.name}: {r.detail}" for r in world.rows(alarm) if r.name not in EXPECTED_ALARMS]
@@ -156,14 +185,15 @@ def _live_elsewhere(world: World, paid: set[int]) -> list[Any]:
     return [row for row in world.rows(resource) if row.live and row.payment_id not in paid]
 
 
-def _empty_payments(world: World, paid: set[int]) -> list[Any]:
+def _empty_payments(world: World) -> set[int]:
     full = {row.payment_id for row in world.rows(payment_item) if row.live}
-    return [row for row in world.rows(resource) if row.live and row.payment_id in paid - full]
+    made = world.rows(payment)
+    return {row.id for row in made if row.state == "final" and row.purpose == "withdrawal"} - full
 
 
 def repeats(world: World) -> list[str]:
     """I8: every call that the shop ever made, made again, brings the same answer and changes nothing."""
-    tables = (account, deposit, hold, payment, transfer, withdrawal, event)
+    tables = (account, deposit, hold, payment, sweep, transfer, withdrawal, event)
     before = [len(world.rows(table)) for table in tables]
     found = [f"I8: repeating {name} brings another answer" for name in world.client.repeat_all(world.app)]
     if [len(world.rows(table)) for table in tables] != before:
@@ -180,15 +210,35 @@ def expected(world: World, ends: Ends) -> list[str]:
     seen = tuple(sorted(row.state for row in world.rows(deposit)))
     if seen != ends.deposits:
         found.append(f"deposits ended as {seen}, should be {ends.deposits}")
+    found += _purposes(world, ends)
     ids = {row.reference: row.id for row in world.rows(account)}
-    wanted = {(ids[name], "available"): units for name, units in ends.available.items()}
-    wanted |= {(ids[name], "receivable"): units for name, units in ends.receivable.items()}
-    wanted |= {(row_id, "held"): 0 for row_id in ids.values()}
-    for owner, units in wanted.items():
-        there = world.database.read(lambda tx, o=owner: balances.get(tx, o, "BTC"))
+    wanted = {_owner(world, ids, name, "available"): units for name, units in ends.available.items()}
+    wanted |= {_owner(world, ids, name, "receivable"): units for name, units in ends.receivable.items()}
+    wanted |= {((row_id, "held"), world.kind.coin.code): 0 for row_id in ids.values()}
+    for (owner, code), units in wanted.items():
+        there = world.database.read(lambda tx, o=owner, c=code: balances.get(tx, o, c))
         if there != units:
-            found.append(f"account {owner[0]}: {owner[1]} is {there}, should be {units}")
-    dust = world.database.read(lambda tx: balances.of_house(tx, "BTC")["dust"])
-    if dust != ends.dust:
-        found.append(f"dust is {dust}, should be {ends.dust}")
+            found.append(f"account {owner[0]}: {owner[1]} of {code} is {there}, should be {units}")
+    house = world.database.read(lambda tx: balances.of_house(tx, world.kind.coin.code))
+    for kind, units in (("dust", ends.dust), ("treasury_cold", -ends.cold)):
+        if house[kind] != units:
+            found.append(f"{kind} is {house[kind]}, should be {units}")
     return found
+
+
+def _purposes(world: World, ends: Ends) -> list[str]:
+    """Sweeps, and the payments that pay no customer: made once each, whatever died meanwhile."""
+    found = []
+    states = tuple(sorted(row.state for row in world.rows(sweep)))
+    if states != ends.sweeps:
+        found.append(f"sweeps ended as {states}, should be {ends.sweeps}")
+    others = Counter(row.purpose for row in world.rows(payment) if row.state == "final" and row.purpose != "withdrawal")
+    if others != Counter(ends.others):
+        found.append(f"payments that pay no customer are {dict(others)}, should be {dict(ends.others)}")
+    return found
+
+
+def _owner(world: World, ids: dict[str, int], name: str, kind: str) -> tuple[tuple[int, str], str]:
+    """`alice` or `TOKEN:alice`, as ledger owner and asset."""
+    code, _, who = name.rpartition(":")
+    return (ids[who], kind), code or world.kind.coin.code

@@ -1,48 +1,36 @@
-"""The world outside Coffer: payers, miners and payees, on the model chain or on a real bitcoind.
+"""The world outside Coffer: payers, miners and payees, on the model chain or on real nodes.
 
 Nothing here passes a crashpoint, so what the outside does happens once however often Coffer dies.
 """
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from embit import bech32
-
-from wallets.bitcoin.client import BitcoinClient, RpcRefused
-from wallets.fake import FakeChain
-from wallets.fake.addresses import derive
 from wallets.protocol import Output
-
-WALLET = "coffer"
-MINER = "miner"
-#: The pool drops what is older than two weeks.
-_POOL_SECONDS = 15 * 86_400
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """One output that the chain pays to an address of Coffer's wallet."""
+    """One payment from outside to an address of Coffer's wallet, as the chain shows it."""
 
-    key: str  #: `txid:vout`
+    key: str  #: as `SeenDeposit.key`
     units: int
     depth: int  #: 0 in the pool
 
 
 class Outside(ABC):
+    """`paid_to`, `receipts`, `holds` and `used` are what the invariants trust: none of it is the engine's own word."""
+
     @abstractmethod
     def payee(self, name: str) -> str:
         """An address of nobody's, the same for the same name."""
 
     @abstractmethod
-    def pay(self, outputs: Sequence[Output]) -> str:
+    def pay(self, outputs: Sequence[Output], token: str | None = None) -> str:
         """An outsider's transaction, in the pool and seen by the wallet; its id."""
 
     @abstractmethod
@@ -56,132 +44,50 @@ class Outside(ABC):
     def empty_pool(self) -> None:
         """The node forgets every transaction that no block holds."""
 
-    @abstractmethod
     def set_rate(self, rate: int | None) -> None:
-        """What block space costs, per 1000 bytes (None: the node cannot tell)."""
-
-    @abstractmethod
-    def paid_to(self, address: str) -> list[int]:
-        """Units of each output in pool and chain that pays this address: what the payee would count."""
-
-    @abstractmethod
-    def receipts(self) -> list[Receipt]:
-        """Every output from outside that pays an address which Coffer's wallet watches."""
-
-
-class FakeOutside(Outside):
-    """The model chain in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.chain = FakeChain(path)
-
-    def payee(self, name: str) -> str:
-        return derive(f"payee/{name}")
-
-    def pay(self, outputs: Sequence[Output]) -> str:
-        return self.chain.pay(*outputs)
-
-    def mine(self, blocks: int) -> None:
-        self.chain.mine(blocks)
-
-    def reorg(self, depth: int, *, double_spent: Sequence[str] = ()) -> None:
-        self.chain.reorg(depth, double_spent=double_spent)
-
-    def empty_pool(self) -> None:
-        for txid in self.chain.pool:
-            if txid in self.chain.pool:  # a parent takes its children along
-                self.chain.evict(txid)
-
-    def set_rate(self, rate: int | None) -> None:
-        self.chain.set_rate(rate)
-
-    def paid_to(self, address: str) -> list[int]:
-        with self.chain.state() as s:
-            active = [s.txs[txid] for txid in (*s.height_of, *s.pool)]
-            return [output.units for tx in active for output in tx.outputs if output.address == address]
-
-    def receipts(self) -> list[Receipt]:
-        with self.chain.state() as s:
-            owned = self.chain.owned(s, WALLET)
-            return [
-                Receipt(f"{txid}:{vout}", output.units, s.depth(txid))
-                for txid in (*s.height_of, *s.pool)
-                for vout, output in enumerate(s.txs[txid].outputs)
-                if owned.get(output.address) is not None
-            ]
-
-
-class BitcoinOutside(Outside):
-    """A regtest node of its own for each case; `admin_url` may call everything."""
-
-    def __init__(self, admin_url: str) -> None:
-        self._miner = BitcoinClient(admin_url, MINER)
-        self._coffer = BitcoinClient(admin_url, WALLET)
-
-    def payee(self, name: str) -> str:
-        return str(bech32.encode("bcrt", 0, sha256(f"payee/{name}".encode()).digest()[:20]))
-
-    def pay(self, outputs: Sequence[Output]) -> str:
-        amounts = {output.address: str(Decimal(output.units).scaleb(-8)) for output in outputs}
-        txid = str(self._miner.read("send", amounts, None, "unset", "2", {"replaceable": True})["txid"])
-        until(lambda: self._seen(txid), f"the wallet to see {txid}")
-        return txid
-
-    def _seen(self, txid: str) -> bool:
-        try:
-            self._coffer.read("gettransaction", txid)
-        except RpcRefused:
-            return False
-        return True
-
-    def mine(self, blocks: int) -> None:
-        self._miner.read("generatetoaddress", blocks, self._miner.read("getnewaddress"))
-
-    def reorg(self, depth: int, *, double_spent: Sequence[str] = ()) -> None:
-        if double_spent:
-            raise NotImplementedError("double spends are tested on the model chain")
-        height = int(self._miner.read("getblockcount"))
-        self._miner.read("invalidateblock", self._miner.read("getblockhash", height - depth + 1))
-        for _ in range(depth + 1):
-            self._miner.read("generateblock", self._miner.read("getnewaddress"), [])
-
-    def empty_pool(self) -> None:
-        """By age, as a node does when the next transaction comes in."""
-        try:
-            self._miner.read("setmocktime", int(time.time()) + _POOL_SECONDS)
-            self._miner.read("send", {self.payee("nobody"): "0.01"}, None, "unset", "2")
-        finally:
-            self._miner.read("setmocktime", 0)
-
-    def set_rate(self, rate: int | None) -> None:
+        """What block space costs (None: the node cannot tell)."""
         raise NotImplementedError("fee estimation is driven on the model chain")
 
-    def paid_to(self, address: str) -> list[int]:
-        confirmed = self._miner.read("scantxoutset", "start", [f"addr({address})"])["unspents"]
-        pool = [
-            output["value"]
-            for txid in self._miner.read("getrawmempool")
-            for output in self._miner.read("getrawtransaction", txid, True)["vout"]
-            if output["scriptPubKey"].get("address") == address
-        ]
-        return [int(value * 10**8) for value in [*(coin["amount"] for coin in confirmed), *pool]]
+    @abstractmethod
+    def paid_to(self, address: str, token: str | None = None) -> list[int]:
+        """Units of each payment in pool and chain to this address: what the payee would count."""
 
+    @abstractmethod
     def receipts(self) -> list[Receipt]:
-        entries = self._coffer.read("listsinceblock", "", 1, False, False, False)["transactions"]
-        return [_receipt(entry) for entry in entries if entry["category"] == "receive" and self._active(entry)]
+        """Every payment from outside to an address which Coffer's wallet watches."""
 
-    def _active(self, entry: dict[str, Any]) -> bool:
-        return entry["confirmations"] > 0 or entry["txid"] in self._miner.read("getrawmempool")
+    def holds(self, index: int, token: str | None = None) -> int:
+        """What one index holds in the chain, where each holds its own."""
+        raise NotImplementedError("here no index holds money of its own")
+
+    def used(self, known: Collection[str]) -> set[str]:
+        """Of the resources that Coffer knows those that pool or chain show as used, and all others of its own keys."""
+        return set()
 
 
-def _receipt(entry: dict[str, Any]) -> Receipt:
-    return Receipt(f"{entry['txid']}:{entry['vout']}", int(entry["amount"] * 10**8), entry["confirmations"])
+class Node:
+    """The chain behind a ground: made once, kept with each start, put back before each case. This one is the folder."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-def until(condition: Callable[[], bool], what: str, timeout_seconds: float = 30) -> None:
-    """Wait for a condition, not for ever."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout_seconds:g} s for {what}")
-        time.sleep(0.01)
+    @property
+    def urls(self) -> dict[str, str]:
+        """How a child reaches it."""
+        return {}
+
+    def make(self, case: Path) -> None:
+        """From nothing, for a database that is as new; `case` may take files that Coffer reads."""
+
+    def save(self, kept: Path) -> None:
+        """Keep its state in a folder that is not there yet."""
+
+    def restore(self, kept: Path) -> None:
+        """Be as then."""
+
+    def kill_wallet(self) -> None:
+        """SIGKILL for the process that holds Coffer's keys, where it is one of its own, and a new one."""
+        raise NotImplementedError("no other process holds the keys")
+
+    def close(self) -> None:
+        """End all processes."""

@@ -43,7 +43,7 @@ def tasks(dbs: Iterable[str], chains: Iterable[str], only: Sequence[str] = ()) -
     """What there is to do, the longest first; on a real node once is enough, so one database does for it."""
     found = []
     for chain in chains:
-        for db in list(dbs)[:1] if chain == "bitcoin" else dbs:
+        for db in dbs if chain == "fake" else list(dbs)[:1]:
             wanted = [f for f in FLOWS.values() if chain in f.chains and (not only or f.name in only)]
             found += [Task(db, chain, f.name) for f in sorted(wanted, key=lambda f: -len(f.stages))]
     return found

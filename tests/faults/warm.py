@@ -18,14 +18,22 @@ from ledger import founding
 from ledger.db import Database, check_safe
 from settings import Settings
 from tests.faults import invariants
-from tests.faults.flows import FLOWS, close
-from tests.faults.world import Place, World
+from tests.faults.flow import close
+from tests.faults.flows import FLOWS
+from tests.faults.place import Place
+from tests.faults.world import World
 
 _databases: dict[str, Database] = {}
 _apps: dict[str, Flask] = {}
 
-#: The flow that uses most of the engine's statements.
-SAMPLE = "withdrawal"
+#: The flow of each kind of chain that uses most of the engine's statements.
+SAMPLES = {
+    "fake": "withdrawal",
+    "bitcoin": "withdrawal",
+    "ethereum": "eth-withdrawal",
+    "monero": "xmr-withdrawal",
+    "monero-accounts": "xmr-sweep",
+}
 
 
 def install() -> None:
@@ -49,15 +57,16 @@ def warm_up(place: Place) -> None:
     """Run a flow here once, on a case that is thrown away, and close everything that it opened."""
     world = World(place)
     world.runtime.heartbeat._thread = threading.Thread()  # none may run in a process that forks
+    flow = FLOWS[SAMPLES[place.kind]]
     try:
         world.open()
-        for stage in (*FLOWS[SAMPLE].stages, close):
+        for stage in (*flow.stages, close):
             stage(world)
-        found = invariants.check(world, FLOWS[SAMPLE].ends)
+        found = invariants.check(world, flow.ends)
     finally:
         world.database.close()
     if found:
-        raise AssertionError(f"{SAMPLE} without any crash: {found}")
+        raise AssertionError(f"{flow.name} without any crash: {found}")
     _apps[world.settings.database_url.get_secret_value()] = create_app(
         bootstrap.services(world.settings, world.database), world.settings
     )

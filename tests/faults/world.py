@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from sqlalchemy import Table, insert, select, update
 
 from api.app import create_app
-from jobs import bootstrap, keys
+from jobs import bootstrap, keys, payment_make, payment_send, scan, services
+from jobs.assets import asset_of, contract_of
 from jobs.keys import Keyring
 from jobs.sweeper import Sweeper
 from ledger import policy
 from ledger.db import Tx
 from ledger.ids import new_id
-from ledger.money import BTC, format_units
-from ledger.schema import deposit, index_counter, lease, payment, project, task, withdrawal
-from settings import Settings
+from ledger.money import Asset, format_units
+from ledger.schema import address, chain, index_counter, payment, project, task, withdrawal
+from ledger.schema import asset as asset_table
+from tests.clock import end_leases
 from tests.faults.client import Client
-from tests.faults.outside import BitcoinOutside, FakeOutside, Outside
+from tests.faults.kinds import kind_of, settings_of
+from tests.faults.place import SECRET, Place
+from wallets.ethereum.contracts import creation, load
 from wallets.protocol import Output
 
-SECRET, MAC_KEY = "5a" * 32, "6b" * 32
 PEOPLE = ("ann", "bob", "carol")
-#: What the flows need to be short; everything else is as installed.
-POLICY = {"payment_window_ms": 0, "address_watch_ahead": 100, "withdrawal_approval_above_units": 600_000}
 #: Sweeps before a stage that still moves is called endless.
 SWEEPS_MAX = 40
 #: Waits up to here are over when a stage begins: leases (15 s), back-offs and rests (20 s). Longer ones are only
@@ -37,56 +37,28 @@ SHORT_US = 25_000_000
 HOUR_US = 3_600_000_000
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a case lives: its folder, its database and its chain."""
-
-    folder: str
-    database_url: str
-    worker_url: str = ""  #: of a bitcoind; empty: the model chain in the folder
-    admin_url: str = ""
-
-    @property
-    def chain_file(self) -> Path:
-        return Path(self.folder) / "chain.pickle"
-
-    @property
-    def settings(self) -> Settings:
-        values: dict[str, Any] = {
-            "mode": "test",
-            "database_url": self.database_url,
-            "api_secret": SECRET,
-            "row_mac_key": MAC_KEY,
-            "signer_dir": Path(self.folder) / "signer",
-            "bitcoin_rpc_url": self.worker_url or f"fake:{self.chain_file}",
-            "bitcoin_daily_outflow_cap": "1000",
-            "api_rate_limit": "1000000/minute",
-            "redis_url": None,
-        }
-        return Settings(**values)
-
-    def outside(self) -> Outside:
-        return BitcoinOutside(self.admin_url) if self.admin_url else FakeOutside(self.chain_file)
-
-
 class World:
     """One start of Coffer. Making it opens the database and checks it; `open` adopts the wallet."""
 
     def __init__(self, place: Place, app: Flask | None = None) -> None:
         self._app = app
-        self.settings = place.settings
-        self.outside = place.outside()
-        self.services = bootstrap.worker_services(self.settings, "bitcoin")
+        self.kind = kind_of(place)
+        self.chain = self.kind.chain
+        self.settings = settings_of(place)
+        self.outside = self.kind.outside(place)
+        _bury_sooner(self.kind.final_depth)
+        self.services = bootstrap.worker_services(self.settings, self.chain)
         self.runtime = bootstrap.runtime(self.services)
         self.database = self.services.database
-        self.client = Client(Path(place.folder))
+        self.client = Client(place.path)
+        self.rows_of_work = [saga.table for kind, saga in self.runtime.sagas.items() if kind != "task"]
 
     @cached_property
     def app(self) -> Flask:
         return self._app or create_app(bootstrap.services(self.settings, self.database), self.settings)
 
     def open(self) -> None:
-        bootstrap.adopt(self.services, self.services.wallet("bitcoin"))
+        bootstrap.adopt(self.services, self.services.wallet(self.chain))
 
     # What a shop asks for
 
@@ -96,23 +68,78 @@ class World:
     def account(self, name: str) -> str:
         return str(self.ask(name, "accounts", reference=name, kind="user")["id"])
 
-    def address(self, name: str, account: str) -> None:
-        self.ask(name, f"accounts/{self.client.id_of(account)}/addresses", asset="BTC")
+    def address(self, name: str, account: str, asset: str | None = None) -> None:
+        self.ask(name, f"accounts/{self.client.id_of(account)}/addresses", asset=self.asset(asset).code)
 
-    def withdraw(self, name: str, account: str, units: int, payee: str) -> None:
-        body = {"account": self.client.id_of(account), "asset": "BTC", "amount": format_units(units, BTC.decimals)}
+    def withdraw(self, name: str, account: str, units: int, payee: str, asset: str | None = None) -> None:
+        coin = self.asset(asset)
+        body = {"account": self.client.id_of(account), "asset": coin.code, "amount": format_units(units, coin.decimals)}
         self.ask(name, "withdrawals", **body, address=self.outside.payee(payee), reference=name)
 
     def transfer(self, name: str, giver: str, taker: str, units: int) -> None:
+        coin = self.kind.coin
         ends = {"from_account": self.client.id_of(giver), "to_account": self.client.id_of(taker)}
-        self.ask(name, "transfers", **ends, asset="BTC", amount=format_units(units, BTC.decimals), reference=name)
+        self.ask(name, "transfers", **ends, asset=coin.code, amount=format_units(units, coin.decimals), reference=name)
+
+    def asset(self, code: str | None = None) -> Asset:
+        """An asset by its code; the chain's own coin if none is named."""
+        if code is None:
+            return self.kind.coin
+        found = self.database.read(lambda tx: asset_of(tx, code))
+        assert found is not None, code
+        return found
+
+    # What an operator does
+
+    def set_policy(self, asset: str, **rules: Any) -> None:
+        for name, value in rules.items():
+            self.database.run(lambda tx, n=name, v=value: policy.change(tx, asset, n, v, "test"), "test_policy")
+
+    def list_token(self, code: str, contract: str, decimals: int, rules: Mapping[str, Any]) -> None:
+        """As `coffer assets add` lists one."""
+        self.client.note(code, contract)
+
+        def unit(tx: Tx) -> None:
+            values = {"code": code, "chain": self.chain, "decimals": decimals, "contract": contract, "enabled": 1}
+            tx.execute(insert(asset_table).values(values | {"created_at": tx.now}))
+            for name, value in (policy.token_rules(decimals) | dict(rules)).items():
+                policy.change(tx, code, name, value, "test")
+
+        self.database.run(unit, "test_token")
+
+    def contract(self, code: str) -> str | None:
+        return self.database.read(lambda tx: contract_of(tx, code))
+
+    def deploy(self) -> None:
+        """An operator has a contract deployed from the hot wallet, once: a repeated stage finds it ordered."""
+        if any(row.purpose == "call" for row in self.rows(payment)):
+            return
+        data = creation(load("GoodToken"), ("NEW", 6, self.outside.payee("p1"), 10**12))
+        call = {"chain": self.chain, "to": None, "data": data}
+
+        def unit(tx: Tx) -> None:
+            public_id = new_id("pay")
+            mac, rules = self.services.require_mac().call(public_id, call), policy.of(tx, self.kind.coin.code)
+            plan = payment_make.Plan(
+                self.chain, self.kind.coin.code, "call", (), 2 * 10**9, rules.payment_rate_max, call, mac
+            )
+            payment_make.make(tx, plan, public_id)
+
+        self.database.run(unit, "test_deploy")
 
     # What the outside does
 
-    def pay(self, name: str, *outputs: tuple[str, int]) -> None:
-        """An outsider pays to addresses that were given out under these names."""
-        paid = [Output(self.client.answer_of(address)["address"], units) for address, units in outputs]
-        self.client.note(name, self.outside.pay(paid))
+    def pay(self, name: str, *outputs: tuple[str, int], asset: str | None = None) -> None:
+        """An outsider pays to addresses that were given out under these names (`hot`: the hot wallet's own)."""
+        paid = [Output(self._address(address), units) for address, units in outputs]
+        self.client.note(name, self.outside.pay(paid, None if asset is None else self.client.noted(asset)))
+
+    def _address(self, name: str) -> str:
+        if name == "hot":
+            a = address.c
+            house = (a.chain == self.chain) & (a.purpose_kind == "treasury")
+            return str(self.database.read(lambda tx: tx.value(select(a.address).where(house))))
+        return str(self.client.answer_of(name)["address"])
 
     def pay_noted(self, name: str, noted: str, units: int) -> None:
         self.client.note(name, self.outside.pay([Output(self.client.noted(noted), units)]))
@@ -127,23 +154,31 @@ class World:
 
     def work(self) -> None:
         """Seconds later: read the chain, form payments, do what is due until nothing moves."""
-        for table in (deposit, payment):
+        self._let_seconds_pass()
+        self._run_tasks(self.chain, f"scan:{self.chain}", f"batch:{self.chain}")
+
+    def run_task(self, name: str) -> None:
+        """As `work`, with one more task of the chain after it has been read."""
+        self._let_seconds_pass()
+        self._run_tasks(self.chain, f"scan:{self.chain}", f"{name}:{self.chain}", f"batch:{self.chain}")
+
+    def work_for_hours(self) -> None:
+        """Nothing waits for a wake-up any more."""
+        for table in self.rows_of_work:
+            self._raw(update(table).where(table.c.due_at.is_not(None)).values(due_at=1))
+        self._run_tasks(self.chain, *(f"{work}:{self.chain}" for work in ("scan", "batch", "watch", "relock")))
+
+    def close_the_day(self) -> None:
+        """The tasks that follow the others: events, reconciliation, the nightly checks."""
+        self._run_tasks(self.chain, f"reconcile:{self.chain}")
+        self._run_tasks("tasks", "sequence", "requests", "snapshot", "audit", "tidy")
+
+    def _let_seconds_pass(self) -> None:
+        for table in self.rows_of_work:
             t = table.c
             short = t.due_at - t.updated_at <= SHORT_US
             self._raw(update(table).where(short).values(due_at=1))
             self._raw(update(table).where(~short).values(due_at=_later()))
-        self._run_tasks("bitcoin", "scan:bitcoin", "batch:bitcoin")
-
-    def work_for_hours(self) -> None:
-        """Nothing waits for a wake-up any more."""
-        for table in (deposit, payment):
-            self._raw(update(table).where(table.c.due_at.is_not(None)).values(due_at=1))
-        self._run_tasks("bitcoin", "scan:bitcoin", "batch:bitcoin", "watch:bitcoin", "relock:bitcoin")
-
-    def close_the_day(self) -> None:
-        """The tasks that follow the others: events, reconciliation, the nightly checks."""
-        self._run_tasks("bitcoin", "reconcile:bitcoin")
-        self._run_tasks("tasks", "sequence", "requests", "snapshot", "audit", "tidy")
 
     def _run_tasks(self, queue: str, *names: str) -> None:
         """These tasks in this order, and then whatever they made due. The others rest, so that the number of steps
@@ -160,9 +195,8 @@ class World:
 
     def expire_leases(self) -> None:
         """A start after a crash comes when the dead process's leases have run out."""
-        for table in (task, deposit, payment):
-            self._raw(update(table).where(table.c.lease_until > 0).values(lease_until=1))
-        self._raw(update(lease).where(lease.c.until > 0).values(until=1))
+        with self.database.engine.begin() as connection:
+            end_leases(connection.execute)
 
     def let_hours_pass(self) -> None:
         """Payments that are on their way have been so for long enough to be bumped."""
@@ -170,10 +204,10 @@ class World:
 
     def use_up_addresses(self, left: int) -> None:
         """All but `left` of the watched addresses are given out."""
-        from ledger.schema import chain
-
-        watched = int(self.database.read(lambda tx: tx.value(select(chain.c.watched_count))))
-        self._raw(update(index_counter).values(next_index=watched - left))
+        mine = chain.c.name == self.chain
+        watched = int(self.database.read(lambda tx: tx.value(select(chain.c.watched_count).where(mine))))
+        counter = update(index_counter).where(index_counter.c.chain == self.chain)
+        self._raw(counter.values(next_index=watched - left))
 
     def _raw(self, statement: Any) -> None:
         """A change by the test itself: no crashpoint, no unit of work."""
@@ -188,22 +222,32 @@ class World:
 
 def found(place: Place) -> None:
     """The shop's project, its people's keys, and the policy, in a database that has its first rows."""
-    bootstrap.upgrade(place.settings)
-    services = bootstrap.services(place.settings)
-    client = Client(Path(place.folder))
+    settings = settings_of(place)
+    bootstrap.upgrade(settings)
+    opened = bootstrap.services(settings)
+    client = Client(place.path)
     ring = Keyring(bytes.fromhex(SECRET), "test")
 
     def unit(tx: Tx) -> dict[str, str]:
         values = {"public_id": new_id("pj"), "name": "shop", "created_at": tx.now}
         project_id = tx.insert(insert(project).values(values))
         wishes = {who: keys.Wish(name=who, holder=who, scopes=list(keys.SCOPES)) for who in PEOPLE}
-        for name, value in POLICY.items():
-            policy.change(tx, "BTC", name, value, "test")
+        for asset, rules in kind_of(place).policy.items():
+            for name, value in rules.items():
+                policy.change(tx, asset, name, value, "test")
         return {who: keys.create(tx, ring, project_id, wish, "test")[1] for who, wish in wishes.items()}
 
-    for who, token in services.database.run(unit, "test_found").items():
+    for who, token in opened.database.run(unit, "test_found").items():
         client.give_key(who, token)
-    services.database.close()
+    opened.database.close()
+
+
+def _bury_sooner(depth: int | None) -> None:
+    """Let fewer blocks be final in this process, where mining a hundred takes seconds."""
+    for module in (policy, services, scan, payment_send):
+        if depth is not None:
+            assert hasattr(module, "FINAL_DEPTH"), module
+            module.FINAL_DEPTH = depth  # type: ignore[attr-defined]
 
 
 def _later() -> int:

@@ -18,7 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from jobs import bootstrap, runtime
 from jobs.runtime import CRASHES_MAX
 from jobs.sweeper import Sweeper
-from ledger.schema import alarm, deposit, lease, payment, resource, task, transfer, transition
+from ledger.schema import alarm, deposit, resource, task, transfer, transition
+from tests.clock import end_leases
 from tests.flows.engine import Engine
 from wallets.fake import Lie
 from wallets.protocol import Output
@@ -46,14 +47,8 @@ class Silence:
 
 
 def expire_leases(engine: Engine) -> None:
-    """More than a lease's time has passed since whoever holds one was last heard of."""
-
-    def unit(tx: Any) -> None:
-        for table in (payment, deposit, task):
-            tx.execute(update(table).where(table.c.lease_until > 0).values(lease_until=1))
-        tx.execute(update(lease).where(lease.c.until > 0).values(until=1))
-
-    engine.database.run(unit, "test_clock")
+    """Whoever holds a row has not been heard of for longer than its lease."""
+    engine.database.run(lambda tx: end_leases(tx.execute), "test_clock")
 
 
 def states_of(engine: Engine, payment_id: int) -> list[str]:
