@@ -61,5 +61,5 @@ def _render(tx: Tx, row) -> dict:
         "decimals": row.decimals,
         "contract": row.contract,
         "enabled": bool(row.enabled),
-        "flows": {flow: pauses.reason(tx, row.code, flow) is None for flow in pauses.FLOWS},
+        "flows": {flow: pauses.reason(tx, row.code, flow) is None for flow in Flows.model_fields},
     } | {name: views.money(units, row.code, row.decimals) for name, units in limits.items()}

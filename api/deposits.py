@@ -31,12 +31,21 @@ class Deposit(Shown):
     amount: Money
     address: str
     txid: str
-    vout: int | None
+    vout: int | None = Field(description="Of a chain with numbered outputs (Bitcoin)")
+    output: str = Field(
+        description="What of the transaction paid it: an output's number, a Monero subaddress (account:index), "
+        "an event (log:number), a transfer inside it; empty: the transaction itself"
+    )
     confirmations: int
     confirmations_needed: int | None
+    waits_for_final: bool = Field(
+        description="It is credited once the chain calls its block final, whatever its confirmations"
+    )
     late: bool = Field(description="First seen after its payment request had expired")
     status: Status
-    status_reason: str | None
+    status_reason: str | None = Field(
+        description="locked: the chain does not let it be spent yet; others tell why it is held, ignored or reversed"
+    )
     history: list[HistoryItem]
     created_at: str
     updated_at: str

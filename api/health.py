@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 import migrations
 from api.metrics import CONTENT_TYPE
 from api.parts import Parts, parts
+from jobs.assets import chains_in_use
 from ledger.db import Tx
 from ledger.errors import DatabaseError
 from ledger.schema import chain, installation
@@ -52,7 +53,7 @@ def _stored(tx: Tx, shared: Parts) -> dict[str, Any]:
         "database": {"ok": mode == shared.settings.mode},
         "schema": {"ok": version == wanted, "version": version},
     }
-    for row in tx.all(select(chain)):
+    for row in tx.all(select(chain).where(chain.c.name.in_(chains_in_use(tx)))):
         reason = row.health_reason or ("never_seen" if row.health_at is None else None)
         found[f"chain:{row.name}"] = {"ok": reason is None, "reason": reason, "height": row.tip_height}
     return found

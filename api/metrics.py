@@ -14,9 +14,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import func, select
 
+from jobs.assets import chains_in_use
 from ledger.db import Database, Tx
 from ledger.errors import DatabaseError
-from ledger.schema import alarm, chain, deposit, event, payment, task, withdrawal
+from ledger.schema import alarm, chain, deposit, event, payment, sweep, task, withdrawal
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,6 +27,7 @@ _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _OPEN = {
     deposit: ("detected", "confirming", "held"),
     withdrawal: ("pending_approval", "queued", "signed", "broadcast", "confirming", "review"),
+    sweep: ("planned", "funding", "sweeping"),
     payment: ("building", "reserved", "signed", "broadcast", "confirming", "bumping", "releasing", "review"),
 }
 
@@ -89,7 +91,7 @@ def _states(tx: Tx) -> Iterator[GaugeMetricFamily]:
 
 def _queues(tx: Tx) -> Iterator[GaugeMetricFamily]:
     age = GaugeMetricFamily("coffer_due_age_seconds", "How long the longest waiting row is overdue", labels=["kind"])
-    for table in (deposit, payment, task):
+    for table in (deposit, payment, sweep, task):
         oldest = tx.value(select(func.min(table.c.due_at)).where(table.c.lease_until < tx.now))
         age.add_metric([table.name], 0 if oldest is None else max(0, tx.now - oldest) / 1e6)
     waiting = select(func.min(withdrawal.c.created_at)).where(withdrawal.c.state == "queued")
@@ -102,7 +104,7 @@ def _chains(tx: Tx) -> Iterator[GaugeMetricFamily]:
     healthy = GaugeMetricFamily("coffer_chain_healthy", "1 while the node may be relied on", labels=["chain"])
     height = GaugeMetricFamily("coffer_chain_height", "Best block that was scanned", labels=["chain"])
     lag = GaugeMetricFamily("coffer_chain_scan_age_seconds", "Time since the last scan", labels=["chain"])
-    for row in tx.all(select(chain)):
+    for row in tx.all(select(chain).where(chain.c.name.in_(chains_in_use(tx)))):
         healthy.add_metric([row.name], int(row.health_reason is None and row.health_at is not None))
         height.add_metric([row.name], row.tip_height or 0)
         if row.scanned_at is not None:

@@ -14,7 +14,7 @@ from api.lists import narrowed
 from api.shapes import Amount, AssetCode, HistoryItem, Metadata, Money, PublicId, Range, Reference, asset
 from api.validation import Model, Shown
 from jobs import accounts, views, withdrawal
-from jobs.withdrawal import Order
+from jobs.withdrawal_terms import Order
 from ledger.db import Tx
 from ledger.errors import CofferError, InvalidInput, NotFound, Refused
 from ledger.ids import is_id
@@ -82,6 +82,7 @@ class Withdrawal(Shown):
     txid: str | None
     status: Status
     status_reason: str | None
+    status_detail: str | None = Field(description="For people: what it waits for, and about how long")
     history: list[HistoryItem]
     created_at: str
     updated_at: str

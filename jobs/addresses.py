@@ -13,12 +13,12 @@ from jobs.caller import Caller
 from jobs.services import Services
 from ledger import pauses, policy
 from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
-from ledger.founding import FIRST_INDEX
 from ledger.db import Tx
 from ledger.errors import InvalidAmount, InvalidInput, NotFound, StateConflict
+from ledger.founding import FIRST_INDEX
 from ledger.ids import is_id, new_id
 from ledger.money import Asset, format_units
-from ledger.schema import address, chain, index_counter, ready_address
+from ledger.schema import account, address, chain, index_counter, ready_address
 from wallets.protocol import AddressBook
 
 #: When fewer indices than this are ready ahead of use, the watching task is woken before its time.
@@ -56,6 +56,7 @@ def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
     _check_request(tx, wish, asset)
     book = services.address_book(asset.chain)
     if book.shared and not wish.is_request and not wish.fresh:
+        tx.one(select(account.c.id).where(account.c.id == wish.account_id).with_for_update())  # two calls make one
         kept = _kept(tx, wish)
         if kept is not None:
             return kept

@@ -48,6 +48,11 @@ def contract_of(tx: Tx, code: str) -> str | None:
     return None if found is None else str(found)
 
 
+def chains_in_use(tx: Tx) -> list[str]:
+    """Chains of which any asset is enabled."""
+    return sorted({row.chain for row in tx.all(select(table.c.chain).where(table.c.enabled == 1))})
+
+
 class DatabaseDirectory:
     """The `wallets.protocol.Directory` of a chain, from its rows."""
 

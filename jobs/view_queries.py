@@ -66,6 +66,7 @@ ADDRESS_FACTS = (
         address.c.id,
         account.c.public_id.label("owner"),
         asset.c.decimals,
+        asset.c.contract,
         select(deposit.c.id).where(deposit.c.address_id == address.c.id, deposit.c.late == 1).exists().label("late"),
     )
     .join(account, account.c.id == address.c.account_id)

@@ -13,12 +13,17 @@ from typing import Any
 from sqlalchemy import Row, Select
 
 from jobs import view_queries as queries
+from jobs.assets import contract_of, on_chain
 from ledger.db import Tx
 from ledger.errors import NotFound
 from ledger.money import format_units
+from ledger.policy import FINAL_DEPTH
 from wallets.protocol import AddressBook
 
 View = dict[str, Any]
+
+#: Reasons whose details are for customers too: what a withdrawal waits for, and about how long.
+_TOLD = ("hot_funds_locked", "insufficient_hot_funds", "paused")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,19 +70,39 @@ def request_state(expected: int | None, received: int, expires_at: int | None, n
     return "underpaid" if received > 0 else "open"
 
 
-def address(tx: Tx, row: Row[Any], book: AddressBook | None = None) -> View:
-    """`row` has the columns of `address`; with the chain's address book the payment URI is added."""
-    return addresses(tx, [row], None if book is None else {row.chain: book})[0]
+def address(tx: Tx, row: Row[Any], book: AddressBook | None = None, asked: str | None = None) -> View:
+    """`row` has the columns of `address`; with the chain's address book the payment URI is added, and which assets it
+    takes. Where it takes several, `asked` is the one that it is shown for; None: the one it was made for."""
+    return _addresses(tx, [row], None if book is None else {row.chain: book}, asked)[0]
 
 
-def addresses(tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook] | None = None) -> list[View]:
+def addresses(tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook]) -> list[View]:
+    return _addresses(tx, rows, books, None)
+
+
+def _addresses(
+    tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook] | None, asked: str | None
+) -> list[View]:
     facts = _by_id(tx, queries.ADDRESS_FACTS, [row.id for row in rows])
-    return [_address(tx, row, facts[row.id], (books or {}).get(row.chain)) for row in rows]
+    shown = [_address(tx, row, facts[row.id]) for row in rows]
+    if books is not None:
+        shared = {name: [a.code for a in on_chain(tx, name)] for name, book in books.items() if book.shared}
+        for row, view in zip(rows, shown, strict=True):
+            view |= _as_payable(tx, row, facts[row.id].contract, books[row.chain], asked or row.asset)
+            view["assets"] = shared.get(row.chain, [row.asset])
+    return shown
 
 
-def _address(tx: Tx, row: Row[Any], facts: Row[Any], book: AddressBook | None) -> View:
+def _as_payable(tx: Tx, row: Row[Any], contract: str | None, book: AddressBook, code: str) -> View:
+    if code != row.asset:
+        contract = contract_of(tx, code)
+    uri = book.uri(row.address, row.expected_units, row.label, contract) if row.state == "ready" else None
+    return {"asset": code, "uri": uri}
+
+
+def _address(tx: Tx, row: Row[Any], facts: Row[Any]) -> View:
     ready = row.state == "ready"  # before that the node does not watch it: showing it could lose a payment
-    shown = {
+    return {
         "id": row.public_id,
         "account": facts.owner,
         "asset": row.asset,
@@ -90,9 +115,6 @@ def _address(tx: Tx, row: Row[Any], facts: Row[Any], book: AddressBook | None) -
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
     }
-    if book is not None:
-        shown["uri"] = book.uri(row.address, row.expected_units, row.label) if ready else None
-    return shown
 
 
 def _request(tx: Tx, row: Row[Any], decimals: int, late: bool) -> View | None:
@@ -126,21 +148,35 @@ def _deposit(row: Row[Any], history: list[View]) -> View:
         "amount": money(row.units, row.asset, row.decimals),
         "address": row.address,
         "txid": row.txid,
-        "vout": _vout(row.output_key),
+        "vout": _vout(row),
+        "output": _output(row),
         "confirmations": _confirmations(row),
         "confirmations_needed": row.confirmations_needed,
+        "waits_for_final": (row.confirmations_needed or 0) >= FINAL_DEPTH,
         "late": bool(row.late),
         "status": row.state,
-        "status_reason": row.status_reason,
+        "status_reason": row.status_reason or _unripe(row),
         "history": history,
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
     }
 
 
-def _vout(output_key: str) -> int | None:
-    number = output_key.rpartition(":")[2]
+def _output(row: Row[Any]) -> str:
+    """What of the transaction paid it, as the chain numbers it: `0`, `0:7`, `log:3`; empty: the transaction itself."""
+    return str(row.output_key.removeprefix(row.txid).lstrip(":"))
+
+
+def _vout(row: Row[Any]) -> int | None:
+    number = _output(row)
     return int(number) if number.isascii() and number.isdigit() else None
+
+
+def _unripe(row: Row[Any]) -> str | None:
+    """What will keep it from being credited, told while it confirms."""
+    if row.state not in ("detected", "confirming"):
+        return None
+    return row.suspect or ("locked" if row.locked else None)
 
 
 def _confirmations(row: Row[Any]) -> int:
@@ -176,6 +212,7 @@ def _withdrawal(row: Row[Any], history: list[View]) -> View:
         "txid": row.txid,
         "status": row.state,
         "status_reason": row.status_reason,
+        "status_detail": row.status_detail if row.status_reason in _TOLD else None,
         "history": history,
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),

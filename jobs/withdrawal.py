@@ -16,14 +16,12 @@ from sqlalchemy.exc import IntegrityError
 from jobs import debts, tasks, views
 from jobs.assets import asset_of
 from jobs.caller import Caller
-from jobs.services import Services, chain_row
+from jobs.services import Services
+from jobs.withdrawal_terms import Order, Preview, priced
 from ledger import accounts, balances, history, holds, pauses, policy
 from ledger.db import Tx
 from ledger.errors import (
     AccountFrozen,
-    InsufficientFunds,
-    InvalidAddress,
-    InvalidAmount,
     InvalidInput,
     LimitExceeded,
     NotFound,
@@ -33,40 +31,13 @@ from ledger.errors import (
 from ledger.ids import new_id
 from ledger.money import Asset, format_units
 from ledger.policy import AssetPolicy
-from ledger.schema import account, address, approval, withdrawal
+from ledger.schema import account, approval, withdrawal
 from ledger.types import total
 
 DAY_US = 86_400 * 1_000_000
 
 #: States in which the money has not come back and so counts against the daily limit.
 _COUNTED = ("pending_approval", "queued", "signed", "broadcast", "confirming", "completed", "review")
-
-#: Size of a payment to one payee with one input and change, P2WPKH (NODES 2.4), for fee estimates.
-_TYPICAL_VBYTES = 141
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a caller asks for. `units` None means all that is available, fee included."""
-
-    account_id: int
-    asset: str
-    units: int | None
-    address: str
-    reference: str
-    fee_from: str = "balance"  #: who bears the fee: `balance` on top, `amount` out of the amount
-    metadata: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What the order would do now, in atomic units."""
-
-    units: int
-    fee_units: int
-    total_units: int
-    approvals_needed: int
-    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +52,7 @@ def preview(tx: Tx, caller: Caller, order: Order, services: Services) -> Preview
     """What `request` would do at this moment. Writes nothing; raises what `request` would raise."""
     asset, rules = _checked(tx, caller, order)
     available = balances.get(tx, (order.account_id, "available"), asset.code)
-    return _priced(tx, order, asset, rules, available, _payable_address(tx, order, asset, services))
+    return priced(tx, order, asset, rules, available, services)
 
 
 def request(tx: Tx, caller: Caller, order: Order, services: Services) -> Requested:
@@ -93,29 +64,28 @@ def request(tx: Tx, caller: Caller, order: Order, services: Services) -> Request
     mac = services.require_mac()
     asset, rules = _checked(tx, caller, order)
     _check_reference(tx, caller, order)
-    payee = _payable_address(tx, order, asset, services)
     owner = (order.account_id, "available")
     row_id = accounts.find(tx, [owner, (order.account_id, "held")], asset.code)[owner]
     available = accounts.lock_balances(tx, [row_id])[row_id]  # limits are counted behind this lock
-    priced = _priced(tx, order, asset, rules, available, payee)
-    _check_daily(tx, order, asset, rules, priced)
+    wanted = priced(tx, order, asset, rules, available, services)
+    _check_daily(tx, order, asset, rules, wanted)
     values = {
         "public_id": new_id("wd"),
         "project_id": caller.project_id,
         "account_id": order.account_id,
         "asset": asset.code,
         "chain": asset.chain,
-        "units": priced.units,
-        "fee_units": priced.fee_units,
-        "address": payee,
+        "units": wanted.units,
+        "fee_units": wanted.fee_units,
+        "address": wanted.address,
         "reference": order.reference,
-        "approvals_needed": priced.approvals_needed,
+        "approvals_needed": wanted.approvals_needed,
         "created_by": caller.key_id,
     }
-    state = "pending_approval" if priced.approvals_needed else "queued"
+    state = "pending_approval" if wanted.approvals_needed else "queued"
     withdrawal_id = _insert(tx, caller, order, values | {"state": state, "mac": mac.withdrawal(values)})
     holds.place(
-        tx, hold_key(withdrawal_id, 1), order.account_id, asset.code, priced.total_units, ("withdrawal", withdrawal_id)
+        tx, hold_key(withdrawal_id, 1), order.account_id, asset.code, wanted.total_units, ("withdrawal", withdrawal_id)
     )
     history.note(tx, "withdrawal", withdrawal_id, None, state, actor=caller.name)
     shown = _announce(tx, withdrawal_id, caller.project_id, state)
@@ -257,68 +227,13 @@ def _insert(tx: Tx, caller: Caller, order: Order, values: dict[str, Any]) -> int
         raise
 
 
-def _payable_address(tx: Tx, order: Order, asset: Asset, services: Services) -> str:
-    payee = services.address_book(asset.chain).parse(order.address)
-    ours = select(address.c.id).where(address.c.chain == asset.chain, address.c.address == payee)
-    if tx.value(ours) is not None:
-        raise InvalidAddress(
-            "/address", "is an address of this installation; use a transfer between accounts", "address_own"
-        )
-    return payee
-
-
-def _priced(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, available: int, payee: str) -> Preview:
-    if order.units is None:
-        fee = _fee_of_total(tx, available, asset, rules)
-        units, total = available - fee, available
-        if units <= 0:
-            raise InsufficientFunds("the available balance does not cover the fee", missing_units=fee - available + 1)
-    elif order.fee_from == "amount":
-        fee = _fee(tx, order.units, asset, rules)
-        units, total = order.units - fee, order.units
-        if units <= 0:
-            raise InvalidAmount(
-                "/amount", f"does not cover the fee of {format_units(fee, asset.decimals)} {asset.code}"
-            )
-    else:
-        fee = _fee(tx, order.units, asset, rules)
-        units, total = order.units, order.units + fee
-    if units < rules.withdrawal_minimum_units:
-        least = format_units(rules.withdrawal_minimum_units, asset.decimals)
-        raise InvalidAmount("/amount", f"the payee must receive at least {least} {asset.code}", "amount_below_minimum")
-    if units > rules.withdrawal_maximum_units:
-        most = format_units(rules.withdrawal_maximum_units, asset.decimals)
-        raise LimitExceeded(f"a withdrawal may pay at most {most} {asset.code}")
-    if total > available:
-        raise InsufficientFunds("the available balance does not cover amount and fee", missing_units=total - available)
-    needed = rules.withdrawal_approvals if units > rules.withdrawal_approval_above_units else 0
-    return Preview(units, fee, total, needed, payee)
-
-
-def _fee(tx: Tx, units: int, asset: Asset, rules: AssetPolicy) -> int:
-    if rules.withdrawal_fee_kind == "percent":
-        return max(rules.withdrawal_fee_units, -(-units * rules.withdrawal_fee_ppm // 1_000_000))
-    if rules.withdrawal_fee_kind == "estimate":
-        rate = chain_row(tx, asset.chain).fee_rate or rules.payment_rate_fallback
-        return max(rules.withdrawal_fee_units, -(-rate * _TYPICAL_VBYTES // 1000))
-    return rules.withdrawal_fee_units
-
-
-def _fee_of_total(tx: Tx, total: int, asset: Asset, rules: AssetPolicy) -> int:
-    """The fee when `total` is all there is: the largest payable amount has fee(amount) + amount <= total."""
-    if rules.withdrawal_fee_kind != "percent":
-        return _fee(tx, total, asset, rules)
-    units = total * 1_000_000 // (1_000_000 + rules.withdrawal_fee_ppm)
-    return max(rules.withdrawal_fee_units, total - units)
-
-
-def _check_daily(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, priced: Preview) -> None:
+def _check_daily(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, wanted: Preview) -> None:
     w = withdrawal.c
     recent = select(total(w.units)).where(
         w.account_id == order.account_id, w.asset == asset.code, w.created_at > tx.now - DAY_US
     )
     used = int(tx.value(recent.where(w.state.in_(_COUNTED))) or 0)
-    if used + priced.units > rules.withdrawal_daily_units:
+    if used + wanted.units > rules.withdrawal_daily_units:
         left = format_units(max(0, rules.withdrawal_daily_units - used), asset.decimals)
         raise LimitExceeded(f"the account may withdraw {left} {asset.code} more within 24 hours")
 

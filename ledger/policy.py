@@ -14,6 +14,7 @@ from ledger import audit
 from ledger.db import Tx
 from ledger.errors import InvalidInput
 from ledger.money import UNITS_BOUND
+from ledger.schema import asset as asset_table
 from ledger.schema import policy
 
 #: Depth at which a deposit or payment is no longer looked at again (SPEC decision 9).
@@ -156,9 +157,15 @@ def change(tx: Tx, asset: str, name: str, value: Any, actor: str) -> AssetPolicy
         raise InvalidInput("/name", f"{name} is not a policy; see `coffer policy list`")
     if value is not None:
         _check(name, value)
+    if (name, value) == ("withdrawal_fee_kind", "estimate") and _is_token(tx, asset):
+        raise InvalidInput("/value", "a token's network fee is paid in another coin: flat or percent")
     tx.execute(insert(policy).values(asset=asset, name=name, value=value, actor=actor, at=tx.now))
     audit.record(tx, actor, "policy", f"{asset}/{name}", {"value": value})
     return of(tx, asset)
+
+
+def _is_token(tx: Tx, code: str) -> bool:
+    return tx.value(select(asset_table.c.contract).where(asset_table.c.code == code)) is not None
 
 
 def _plain(name: str, value: Any) -> Any:

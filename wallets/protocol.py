@@ -249,6 +249,11 @@ class AddressBook(Protocol):
         """The payment URI that wallets scan (BIP-21, EIP-681, monero:)."""
         ...
 
+    def typical_fee(self, rate: int, token: bool = False) -> int:
+        """What a payment of the coin, or of a token, to one payee costs at this rate, in the chain's own coin. Good
+        enough to charge a customer by, not to pay a network."""
+        ...
+
 
 class Directory(Protocol):
     """What a wallet may ask of the database it does not touch: which addresses and tokens are ours to look for."""

@@ -8,28 +8,44 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embit import bip39
 from flask import Flask
+from monero.backends.offline import OfflineWallet
+from monero.const import NET_MAIN
+from monero.seed import Seed
+from monero.wallet import Wallet
 from sqlalchemy import insert, select, update
 
 import migrations
 from api.app import create_app
 from jobs import bootstrap, keys, tasks
 from jobs.keys import Keyring
-from ledger import accounts, founding, history, postings
-from ledger.db import Database
+from ledger import accounts, founding, history, policy, postings
+from ledger.db import Database, Tx
 from ledger.ids import new_id
 from ledger.postings import Leg
-from ledger.schema import account, chain, project
+from ledger.schema import account, asset, chain, project, ready_address
 from settings import Settings
 from tests.api.shop import Shop
+from wallets.ethereum.keys import EthereumKeys
 
 SECRET = "5a" * 32
 WATCHED = 10_000_000
+#: What each chain's addresses come from: the model chain's, a Monero address, the account key of a test mnemonic.
+SEED = Seed("0" * 63 + "1")
+KEYS = {
+    "bitcoin": "fakepub:api",
+    "monero": str(SEED.public_address(NET_MAIN)),
+    "ethereum": EthereumKeys(bip39.mnemonic_to_seed("test " * 11 + "junk")).xpub,
+}
+#: Monero addresses that are ready ahead of use.
+READY = 40
+TOKEN = {"code": "USDT", "chain": "ethereum", "decimals": 6, "contract": "0x5FbDB2315678afecb367f032d93F642f64180aa3"}
 
 
 @pytest.fixture(scope="session", params=["sqlite", "mariadb"])
 def database(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[Database]:
-    """A founded database whose chain watches plenty of addresses."""
+    """A founded database whose chains have addresses, and a token on one of them."""
     if request.param == "sqlite":
         url = f"sqlite:///{server_folder}/api-{secrets.token_hex(4)}.sqlite3"
     else:
@@ -38,10 +54,23 @@ def database(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[Da
     migrations.upgrade(found)
     founding.found(found, "test")
     found.run(tasks.found, "found_tasks")
-    values = {"watched_count": WATCHED, "account_public_key": "fakepub:api", "genesis_hash": "00" * 32}
-    found.run(lambda tx: tx.execute(update(chain).values(values)), "watch")
+    found.run(_connect, "connect")
     yield found
     found.close()
+
+
+def _connect(tx: Tx) -> None:
+    """What the workers of three chains leave in the database at their start."""
+    for name, key in KEYS.items():
+        values = {"watched_count": WATCHED, "account_public_key": key, "genesis_hash": "00" * 32}
+        tx.execute(update(chain).where(chain.c.name == name).values(values))
+    made = Wallet(OfflineWallet(SEED.public_address(NET_MAIN), view_key=SEED.secret_view_key()))
+    for idx in range(READY):
+        values = {"chain": "monero", "idx": idx, "address": str(made.get_address(0, idx + 1))}
+        tx.execute(insert(ready_address).values(values))
+    tx.execute(insert(asset).values(TOKEN | {"enabled": 1, "created_at": tx.now}))
+    for name, value in policy.token_rules(6).items():
+        policy.change(tx, "USDT", name, value, "tests")
 
 
 def make_settings(database: Database, **changes: Any) -> Settings:
@@ -87,14 +116,14 @@ def shop(make_shop: Callable[..., Shop]) -> Shop:
 
 
 @pytest.fixture
-def fund(database: Database) -> Callable[[str, int], None]:
-    """Credit an account with satoshi, as a deposit would."""
+def fund(database: Database) -> Callable[..., None]:
+    """Credit an account with atomic units, as a deposit would."""
 
-    def fund_(public_id: str, units: int) -> None:
+    def fund_(public_id: str, units: int, code: str = "BTC") -> None:
         def unit(tx: Any) -> None:
             row_id = tx.value(select(account.c.id).where(account.c.public_id == public_id))
             leg = Leg(accounts.house("treasury_hot"), (row_id, "available"), units)
-            postings.post(tx, f"test:{secrets.token_hex(8)}", "deposit", "BTC", [leg], ("test", 0))
+            postings.post(tx, f"test:{secrets.token_hex(8)}", "deposit", code, [leg], ("test", 0))
 
         database.run(unit, "fund")
 

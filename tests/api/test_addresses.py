@@ -11,7 +11,7 @@ from jobs import tasks, views
 from ledger import pauses
 from ledger.db import Database
 from ledger.schema import address, chain
-from tests.api.conftest import WATCHED
+from tests.api.conftest import KEYS, WATCHED
 from tests.api.shop import Shop, code
 
 DAY_US = 86_400 * 1_000_000
@@ -22,10 +22,11 @@ def unwatched(database: Database) -> Iterator[Callable[..., None]]:
     """Change what the chain's row says, until the end of the test."""
 
     def change(**values: Any) -> None:
-        database.run(lambda tx: tx.execute(update(chain).values(values)), "test")
+        row = update(chain).where(chain.c.name == "bitcoin")
+        database.run(lambda tx: tx.execute(row.values(values)), "test")
 
     yield change
-    change(watched_count=WATCHED, account_public_key="fakepub:api")
+    change(watched_count=WATCHED, account_public_key=KEYS["bitcoin"])
 
 
 def test_an_address_comes_with_uri_and_picture(shop: Shop) -> None:
@@ -159,6 +160,7 @@ def test_no_address_while_deposits_are_paused(shop: Shop, database: Database) ->
     database.run(lambda tx: pauses.stop(tx, "BTC", "deposits", "fork", "tests"), "test")
     try:
         assert code(shop.post(path, {"asset": "BTC"})) == (409, "asset_disabled")
-        assert shop.get("/v1/assets").json["data"][0]["flows"]["deposits"] is False
+        paused = {row["code"] for row in shop.get("/v1/assets").json["data"] if not row["flows"]["deposits"]}
+        assert paused == {"BTC"}
     finally:
         database.run(lambda tx: pauses.resume(tx, "BTC", "deposits", "tests"), "test")

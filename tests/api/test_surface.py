@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,12 @@ def test_an_unchanged_resource_is_not_sent_again(shop: Shop) -> None:
 def test_confirmations_change_the_etag_and_count_from_the_tip(shop: Shop, database: Database) -> None:
     owner = shop.account()
     given = shop.post(f"/v1/accounts/{owner}/addresses", {"asset": "BTC"}).json
-    public_id = new_id("dp")
+    public_id, txid = new_id("dp"), secrets.token_hex(32)
 
     def store(tx: Any) -> None:
         row = tx.one(address.select().where(address.c.public_id == given["id"]))
-        values = {"public_id": public_id, "chain": "bitcoin", "asset": "BTC", "output_key": f"{public_id}:3"}
-        values |= {"txid": "ab" * 32, "address": row.address, "address_id": row.id, "account_id": row.account_id}
+        values = {"public_id": public_id, "chain": "bitcoin", "asset": "BTC", "output_key": f"{txid}:3"}
+        values |= {"txid": txid, "address": row.address, "address_id": row.id, "account_id": row.account_id}
         values |= {"project_id": row.project_id, "units": 700, "seen": "confirmed", "height": 10, "state": "confirming"}
         row_id = tx.insert(insert(deposit).values(values | {"created_at": tx.now, "updated_at": tx.now}))
         history.note(tx, "deposit", row_id, None, "detected")
@@ -152,12 +153,15 @@ def test_events_are_one_gapless_sequence_of_the_project(
 
 
 def test_assets_tell_their_limits(shop: Shop) -> None:
-    (row,) = shop.get("/v1/assets").json["data"]
-    assert (row["code"], row["decimals"], row["flows"]) == (
-        "BTC",
-        8,
-        {"deposits": True, "withdrawals": True, "transfers": True},
-    )
+    rows = {row["code"]: row for row in shop.get("/v1/assets").json["data"]}
+    assert {code: (rows[code]["chain"], rows[code]["decimals"]) for code in ("BTC", "XMR", "ETH")} == {
+        "BTC": ("bitcoin", 8),
+        "XMR": ("monero", 12),
+        "ETH": ("ethereum", 18),
+    }
+    for row in rows.values():
+        assert row["flows"] == {"deposits": True, "withdrawals": True, "transfers": True}
+    assert rows["XMR"]["deposit_minimum"] == {"amount": "0.001000000000", "asset": "XMR", "units": "1000000000"}
 
 
 def test_health_needs_no_key_and_tells_what_is_degraded(app: Flask) -> None:

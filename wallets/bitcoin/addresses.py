@@ -18,6 +18,8 @@ from wallets.bitcoin.hd import receive_address
 _POINTER = "/address"
 _LENGTH_MAX = 90  # BIP-173
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]+", re.ASCII)
+#: One P2WPKH input, one payee, change (NODES 2.4).
+_TYPICAL_VBYTES = 141
 _BECH32_PREFIXES = {"bc": "main", "tb": "test or signet", "bcrt": "regtest"}
 
 
@@ -95,3 +97,7 @@ class BitcoinAddressBook:
         if label is not None:
             fields.append(f"label={quote(label, safe='')}")
         return f"bitcoin:{address}" + ("?" + "&".join(fields) if fields else "")
+
+    def typical_fee(self, rate: int, token: bool = False) -> int:
+        """The rate is in satoshi per 1000 virtual bytes."""
+        return -(-rate * _TYPICAL_VBYTES // 1000)

@@ -16,6 +16,8 @@ HOT_INDEX = 0
 
 _POINTER = "/address"
 _SHAPE = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+#: Gas of a transfer: of ether to a person (fixed by the protocol), of a usual token to a new holder.
+_TRANSFER_GAS, _TOKEN_GAS = 21_000, 65_000
 #: Up to here addresses belong to the protocol (precompiled contracts): what is sent there is lost.
 _PROTOCOL_MAX = 0xFFFF
 
@@ -62,3 +64,7 @@ class EthereumAddressBook:
         if units is not None:
             fields["uint256"] = units
         return f"ethereum:{token}@{self._chain_id}/transfer?{urlencode(fields)}"
+
+    def typical_fee(self, rate: int, token: bool = False) -> int:
+        """The rate is in wei per gas."""
+        return rate * (_TOKEN_GAS if token else _TRANSFER_GAS)

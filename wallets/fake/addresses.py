@@ -48,3 +48,6 @@ class FakeAddressBook:
     def uri(self, address: str, units: int | None, label: str | None = None, token: str | None = None) -> str:
         amount = "" if units is None else f"?amount={format_units(units, 8)}"
         return f"fake:{address}{amount}"
+
+    def typical_fee(self, rate: int, token: bool = False) -> int:
+        return -(-rate * 141 // 1000)

@@ -23,6 +23,7 @@ Layout = Literal["subaddress", "account"]
 _NETS = {"mainnet": NET_MAIN, "regtest": NET_MAIN, "testnet": NET_TEST, "stagenet": NET_STAGE}
 _NAMES = {NET_MAIN: "mainnet or regtest", NET_TEST: "testnet", NET_STAGE: "stagenet"}
 _LENGTH_MAX = 106  #: of an integrated address
+_TYPICAL_BYTES = 2_200  #: two inputs with their rings, one payee, change
 _POINTER = "/address"
 
 
@@ -90,6 +91,10 @@ class MoneroAddressBook:
         if label is not None:
             fields.append(f"recipient_name={quote(label, safe='')}")
         return f"monero:{address}" + ("?" + "&".join(fields) if fields else "")
+
+    def typical_fee(self, rate: int, token: bool = False) -> int:
+        """The rate is in piconero per byte."""
+        return rate * _TYPICAL_BYTES
 
 
 def _rule(text: str, complaint: str) -> str:
