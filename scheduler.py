@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 
 from jobs import bootstrap, leases
 from jobs.saga import SECOND
-from jobs.tasks import SCHEDULE
 from ledger.db import Database, Tx
 from ledger.errors import DatabaseError, DatabaseUnavailable
 from ledger.schema import task
@@ -44,7 +43,8 @@ class Wakers:
         self._database = database
         # One thread: the jobs are a read and an enqueue each, and the order does not matter.
         self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone=UTC)
-        for name, (_, seconds) in SCHEDULE.items():
+        tasks = database.read(lambda tx: tx.all(select(task.c.name, task.c.interval_us).order_by(task.c.id)))
+        for name, seconds in ((row.name, row.interval_us / SECOND) for row in tasks):
             self._scheduler.add_job(
                 self._look,
                 "interval",

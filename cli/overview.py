@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
 from jobs import bootstrap, queues
+from jobs.assets import chains_in_use
 from jobs.explain import amount
 from jobs.saga import SECOND
 from jobs.views import maybe_when, when
@@ -100,7 +101,7 @@ def _scheduler(tx: Tx) -> View:
 
 
 def _chains(tx: Tx) -> Iterable[View]:
-    for row in tx.all(select(chain)):
+    for row in tx.all(select(chain).where(chain.c.name.in_(chains_in_use(tx)))):
         yield {
             "chain": row.name,
             "height": row.tip_height,

@@ -34,9 +34,8 @@ def resume(asset: str, flow: str, actor: str) -> None:
     """Let FLOW of ASSET go on. Other pauses that cover it stay."""
 
     def unit(tx: Tx) -> bool:
-        for name in tasks.SCHEDULE:
-            if name.startswith("batch:"):
-                tasks.wake(tx, name)
+        for work in ("batch", "sweep", "hot"):
+            tasks.wake_all(tx, work)
         return pauses.resume(tx, asset, flow, actor)
 
     if not open_services().database.run(unit, "cli.resume"):

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 import settings as settings_module
+from ledger.founding import CHAINS
 from workers import logs
 
-#: Kept here, so that `coffer --help` and the API need not import the queue library for it.
-QUEUES = ("bitcoin", "tasks")
+#: As in `jobs.queues`, without importing the queue library for `coffer --help` and the API.
+QUEUES = (*CHAINS, "tasks")
 
 
 def _settings() -> settings_module.Settings:

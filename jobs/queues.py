@@ -22,6 +22,7 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.errors import DatabaseError
+from ledger.founding import CHAINS
 
 log = structlog.get_logger("coffer.queues")
 
@@ -29,9 +30,10 @@ log = structlog.get_logger("coffer.queues")
 # can write to Redis could run code in any process that looks at a job.
 DefaultSerializer.dumps, DefaultSerializer.loads = JSONSerializer.dumps, JSONSerializer.loads
 
-QUEUES = ("bitcoin", "tasks")
+#: One a chain, and one for what belongs to no chain.
+QUEUES = (*CHAINS, "tasks")
 FUNCTION = "workers.entry.advance"
-KINDS = frozenset({"deposit", "payment", "task"})
+KINDS = frozenset({"deposit", "payment", "sweep", "task"})
 
 #: Far above the longest RPC time-out; the row's lease is what really bounds a step.
 JOB_TIMEOUT_SECONDS = 600

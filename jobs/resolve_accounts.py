@@ -70,6 +70,4 @@ def _receivables(tx: Tx, account_id: int) -> dict[str, int]:
 
 def _wake_batches(tx: Tx) -> None:
     """Withdrawals of a frozen account wait in the queue."""
-    for name in tasks.SCHEDULE:
-        if name.startswith("batch:"):
-            tasks.wake(tx, name)
+    tasks.wake_all(tx, "batch")

@@ -76,6 +76,12 @@ def found(tx: Tx, chains: Collection[str] = CHAINS) -> None:
                 tx.execute(insert(task).values(clock | values))
 
 
+def wake_all(tx: Tx, work: str) -> None:
+    """Wake this work of every chain."""
+    for row in tx.all(select(task.c.name).where(task.c.name.startswith(f"{work}:", autoescape=True))):
+        wake(tx, row.name)
+
+
 _ids: dict[tuple[str, str], int] = {}
 
 

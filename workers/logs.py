@@ -23,7 +23,8 @@ REDACTED = "[redacted]"
 
 #: A value under such a name is never shown, whatever it is.
 _SECRET_NAME = re.compile(
-    r"secret|passw|passphrase|authorization|cookie|private_?key|api_?key$|token$|seed|mnemonic|signature", re.IGNORECASE
+    r"secret|passw|passphrase|authorization|cookie|(private|view|spend|tx)_?key|api_?key$|token$|seed|mnemonic|signature",
+    re.IGNORECASE,
 )
 
 #: Shapes of secrets, wherever they stand. The first group of each is kept.
@@ -34,6 +35,7 @@ _SECRET_SHAPES = (
     re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"(\b[xt])prv[1-9A-HJ-NP-Za-km-z]{50,}"),
     re.compile(r"(\bwhsec_)[A-Za-z0-9+/=]+"),
+    re.compile(r"(\bhv[sb]\.)[A-Za-z0-9_-]{8,}"),
 )
 
 
@@ -140,5 +142,5 @@ def _quieten(level: str) -> None:
     """Libraries that tell of every step are heard from warnings on, unless someone asked for all."""
     if level == "DEBUG":
         return
-    for name in ("rq", "rq.worker", "rq.job", "apscheduler", "alembic", "urllib3"):
+    for name in ("rq", "rq.worker", "rq.job", "apscheduler", "alembic", "urllib3", "web3", "websockets"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 import scheduler
 from devstack.redis import RedisServer
+from jobs.queues import QUEUES
 from ledger.schema import lease, task
 from tests.ops.installation import Installation, log_of, wait_for
 
@@ -40,13 +41,16 @@ def test_only_one_holds_the_lease(install: Install) -> None:
     assert other.hold()
 
 
-def test_due_tasks_are_woken_and_others_are_not(install: Install, redis: Redis, redis_server: RedisServer) -> None:
+@pytest.mark.parametrize(("name", "queue"), [("tidy", "tasks"), ("scan:monero", "monero")])
+def test_due_tasks_are_woken_in_their_queue_and_others_are_not(
+    install: Install, redis: Redis, redis_server: RedisServer, name: str, queue: str
+) -> None:
     here = install(redis_server.url)
     here.database.run(lambda tx: tx.execute(update(task).values(due_at=tx.now + 10**12)), "test")
-    here.database.run(lambda tx: tx.execute(update(task).where(task.c.name == "tidy").values(due_at=1)), "test")
+    here.database.run(lambda tx: tx.execute(update(task).where(task.c.name == name).values(due_at=1)), "test")
     process = here.start("scheduler")
-    wait_for(lambda: redis.llen("rq:queue:tasks") > 0, "the wake-up of a due task")
-    assert redis.llen("rq:queue:bitcoin") == 0
+    wait_for(lambda: redis.llen(f"rq:queue:{queue}") > 0, "the wake-up of a due task")
+    assert sum(redis.llen(f"rq:queue:{other}") for other in QUEUES if other != queue) == 0
     process.stop()
     assert process.exit_code == 0
 
