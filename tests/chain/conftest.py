@@ -13,6 +13,7 @@ from devstack.bitcoind import Bitcoind
 from devstack.geth import Geth
 from tests.contract.bitcoin_rig import NODE_OPTIONS, BitcoinRig
 from tests.contract.ethereum_rig import AnvilRig
+from tests.contract.monero_rig import MoneroGround
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +45,14 @@ def own_node(make_bitcoind: Callable[..., Bitcoind]) -> Callable[..., Bitcoind]:
         return node
 
     return make
+
+
+@pytest.fixture(scope="session")
+def monero_ground(server_folder: Path) -> Iterator[MoneroGround]:
+    """Shared by the tests that leave its programs running."""
+    ground = MoneroGround(server_folder / "monero")
+    yield ground
+    ground.stop()
 
 
 @pytest.fixture
