@@ -215,7 +215,9 @@ def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_befor
         elif member.id not in later:
             withdrawal.move(tx, member, "queued", payment_id=None, txid=None, not_before=tx.now)
         else:
-            withdrawal.move(tx, member, "queued", reason=reason, payment_id=None, txid=None, not_before=not_before)
+            detail = row.status_detail if row.status_reason == reason else None
+            free = {"payment_id": None, "txid": None, "not_before": not_before}
+            withdrawal.move(tx, member, "queued", reason=reason, detail=detail, **free)
 
 
 def _reverts(tx: Tx, withdrawal_id: int) -> int:
