@@ -39,13 +39,22 @@ class Sync:
             behind = tip.height + 1 - self.wallet_height()
             if behind > BEHIND_MAX:
                 raise NodeNotReady(f"the wallet has {behind} blocks to read", reason="syncing")
-            self._client.read("refresh")
+            self._refresh()
             if self.wallet_height() == tip.height + 1 and self._daemon.tip() == tip:
                 return tip
         ahead = self.wallet_height() - (tip.height + 1)
         if ahead > 0:
             raise NodeNotReady(f"the node's chain is {ahead} blocks shorter than the wallet has read", reason="syncing")
         raise NodeNotReady("the wallet does not keep up with the chain", reason="syncing")
+
+    def _refresh(self) -> None:
+        """Twice where the first fails: after a restart of monerod, wallet-rpc notices only then that its line is dead."""
+        try:
+            self._client.read("refresh")
+        except NodeNotReady as error:
+            if error.context.get("reason") != "unreachable":
+                raise
+            self._client.read("refresh")
 
     def wallet_height(self) -> int:
         """How many blocks the wallet has read."""
