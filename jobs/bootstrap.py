@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import insert, select
 
 import migrations
 from jobs import (
@@ -22,6 +21,7 @@ from jobs import (
     scan,
     sweep,
     sweep_plan,
+    sync,
     tasks,
     watch,
 )
@@ -51,7 +51,7 @@ def sagas() -> dict[str, Saga]:
             "batch": batch.batch,
             "relock": housekeeping.relock,
             "reconcile": reconcile.task,
-            "sync": _later,
+            "sync": sync.task_step,
             "sweep": sweep_plan.task_step,
             "hot": hot.task_step,
             "sequence": housekeeping.sequence,
@@ -62,10 +62,6 @@ def sagas() -> dict[str, Saga]:
         }
     )
     return found
-
-
-def _later(row: Row[Any], services: Services) -> tasks.Ran:
-    return tasks.Ran()
 
 
 def open_database(settings: Settings, *, pool_size: int = 10) -> Database:

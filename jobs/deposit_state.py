@@ -17,3 +17,6 @@ class State(StrEnum):
 
 #: States in which the chain can still change the deposit, so that the scanner keeps asking for it.
 OPEN_STATES = tuple(str(s) for s in State if s is not State.FINAL)
+
+#: Deposits whose key begins so are balances that no transaction explains: no node can be asked about them.
+SURPLUS_PREFIX = "surplus:"

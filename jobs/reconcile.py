@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -56,12 +56,28 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Sight:
-    """Which candidate of a payment the chain has taken; None: none, the money is all there."""
+class Sight:
+    """Which candidate of a payment the chain has taken; `state` None: none, the money is all there."""
 
-    payment: Row[Any]
+    underway: Underway
     state: TxState | None
     fee_units: int
+
+    @property
+    def payment(self) -> Row[Any]:
+        return self.underway.payment
+
+
+@dataclass(frozen=True)
+class Look:
+    """One asset, its books and its chain at one moment."""
+
+    books: AssetBooks
+    balance: ChainBalance
+    sights: Sequence[Sight]
+    moving: bool  #: the node tells of other deposits than the rows do: where the difference lies cannot be told now
+    hot_index: int | None
+    report: Report
 
 
 def reconcile(services: Services, chain: str) -> list[Report]:
@@ -69,9 +85,15 @@ def reconcile(services: Services, chain: str) -> list[Report]:
 
     Raises `NodeNotReady` when they never stand still long enough.
     """
+    return [look.report for look in look_at(services, chain)]
+
+
+def look_at(services: Services, chain: str, more: Collection[int] = ()) -> list[Look]:
+    """As `reconcile`, with all that the reports were made from; `more` indices are looked at besides."""
     wallet = services.wallet(chain)
     apart = services.address_book(chain).apart
-    read = partial(services.database.read, partial(reconcile_books.read, chain=chain, apart=apart), consistent=True)
+    unit = partial(reconcile_books.read, chain=chain, apart=apart, more=more)
+    read = partial(services.database.read, unit, consistent=True)
     for _ in range(TRIES_MAX):
         books = read()
         held = _balances(wallet, books)
@@ -79,7 +101,7 @@ def reconcile(services: Services, chain: str) -> list[Report]:
         keys = [seen.key for seen in page.deposits]
         credited = services.database.read(partial(reconcile_books.credited, chain=chain, keys=keys))
         sights = [_sight(each, wallet) for each in books.underway]
-        found = [_report(each, held[each.code], sights, _news(each, page, credited)) for each in books.assets]
+        found = [_look(each, held[each.code], sights, page, credited, books.hot_index) for each in books.assets]
         if books.signature() == read().signature() and _stood_still(held, page) and _balances(wallet, books) == held:
             return found
     raise NodeNotReady("books and chain kept moving while they were compared")
@@ -101,13 +123,28 @@ def _stood_still(held: Mapping[str, ChainBalance], page: DepositPage) -> bool:
     return not page.more and all(balance.tip == page.tip for balance in held.values())
 
 
-def _report(books: AssetBooks, balance: ChainBalance, sights: Sequence[_Sight], news: int) -> Report:
+def _look(
+    books: AssetBooks,
+    balance: ChainBalance,
+    sights: Sequence[Sight],
+    page: DepositPage,
+    credited: set[tuple[str, str]],
+    hot_index: int | None,
+) -> Look:
+    recorded = {key: units for key, units, _ in books.uncredited}
+    news = _news(books, page, credited)
+    return Look(
+        books, balance, sights, news != recorded, hot_index, _report(books, balance, sights, sum(news.values()))
+    )
+
+
+def _report(books: AssetBooks, balance: ChainBalance, sights: Sequence[Sight], news: int) -> Report:
     treasury = -books.house["treasury_hot"]
     uncredited = news + balance.pending_units
     in_flight = sum(_left(sight, books.code) for sight in sights)
     total = balance.total_units + books.unread
     rest = total - treasury - uncredited - in_flight
-    doubtful = max(-books.suspect, min(rest, _unclear(sights, books.code)))
+    doubtful = max(-sum(books.suspect.values()), min(rest, _unclear(sights, books.code)))
     surplus = max(0, min(rest - doubtful, books.followed))
     return Report(
         asset=books.code,
@@ -129,9 +166,9 @@ def _report(books: AssetBooks, balance: ChainBalance, sights: Sequence[_Sight], 
     )
 
 
-def _news(books: AssetBooks, page: DepositPage, credited: set[tuple[str, str]]) -> int:
-    """Money in blocks that the books do not have: by the node's word of this moment where it gave one."""
-    units = dict(books.uncredited)
+def _news(books: AssetBooks, page: DepositPage, credited: set[tuple[str, str]]) -> dict[str, int]:
+    """Money in blocks that the books do not have, by key: by the node's word of this moment where it gave one."""
+    units = {key: units for key, units, _ in books.uncredited}
     for seen in page.deposits:
         if seen.token != books.contract:
             continue
@@ -139,10 +176,10 @@ def _news(books: AssetBooks, page: DepositPage, credited: set[tuple[str, str]]) 
             units.pop(seen.key, None)
         elif (books.code, seen.key) not in credited:
             units[seen.key] = seen.units
-    return sum(units.values())
+    return units
 
 
-def _left(sight: _Sight, code: str) -> int:
+def _left(sight: Sight, code: str) -> int:
     """What a payment has booked as in flight of this asset, and the chain has not taken."""
     row, left = sight.payment, 0
     if row.fee_asset == code:
@@ -152,7 +189,7 @@ def _left(sight: _Sight, code: str) -> int:
     return int(left)
 
 
-def _unclear(sights: Sequence[_Sight], code: str) -> int:
+def _unclear(sights: Sequence[Sight], code: str) -> int:
     """Units of payments that are in the chain and did something else than they say: they may be here still."""
     return sum(
         sight.payment.units
@@ -161,13 +198,13 @@ def _unclear(sights: Sequence[_Sight], code: str) -> int:
     )
 
 
-def _sight(each: Underway, wallet: ChainWallet) -> _Sight:
+def _sight(each: Underway, wallet: ChainWallet) -> Sight:
     for found in each.candidates:
         status = wallet.look_up(stored(found, each.payment))
         if _taken(each.payment, status):
             fee = found.fee_units if status.fee_units is None else status.fee_units
-            return _Sight(each.payment, status.state, fee)
-    return _Sight(each.payment, None, 0)
+            return Sight(each, status.state, fee)
+    return Sight(each, None, 0)
 
 
 def _taken(row: Row[Any], status: TxStatus) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Underway:
 
     payment: Row[Any]
     candidates: Sequence[Row[Any]]
+    items: Sequence[Row[Any]]
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class AssetBooks:
     contract: str | None
     house: Mapping[str, int]
     owed: int
-    uncredited: Sequence[tuple[str, int]]  #: (key, units) of deposits that a block holds and the books do not
-    suspect: int  #: units of deposits that a person must look at because the chain's stories about them differ
+    uncredited: Sequence[tuple[str, int, int | None]]  #: key, units, index of what a block holds and the books do not
+    suspect: Mapping[int | None, int]  #: by index, what undecided suspect deposits are booked with
     indices: tuple[int, ...]  #: where the chain is asked
+    holdings: Mapping[int, int]  #: what these should hold
     unread: int  #: units on indices that it is not asked for
     followed: int  #: surplus that the balance sync has found and follows until it is final
 
@@ -53,68 +55,75 @@ class Books:
     assets: Sequence[AssetBooks]
     underway: Sequence[Underway]
     cursor: str | None
+    hot_index: int | None
 
     def signature(self) -> tuple[Any, ...]:
         """What must be the same before and after the chain was asked."""
         payments = [(each.payment.id, each.payment.state, each.payment.candidates) for each in self.underway]
-        return payments, [(a.house, a.owed, a.uncredited, a.indices, a.unread) for a in self.assets]
+        return payments, [(a.house, a.owed, a.uncredited, a.holdings, a.unread) for a in self.assets]
 
 
-def read(tx: Tx, chain: str, *, apart: bool) -> Books:
-    """All that is needed to compare a chain with the books. `apart`: its indices hold their own money."""
-    p = payment.c
+def read(tx: Tx, chain: str, *, apart: bool, more: Collection[int] = ()) -> Books:
+    """All that is needed to compare a chain with the books. `apart`: its indices hold their own money; of these, `more`
+    are to be looked at besides those that hold most."""
+    p, i = payment.c, payment_item.c
     rows = tx.all(select(payment).where(p.chain == chain, p.state.in_(_UNDERWAY)).order_by(p.id))
     underway = [
-        Underway(row, payment_books.candidates(tx, row.id)) for row in rows if payment_books.intent_stands(tx, row.id)
+        Underway(row, payment_books.candidates(tx, row.id), tx.all(select(payment_item).where(i.payment_id == row.id)))
+        for row in rows
+        if payment_books.intent_stands(tx, row.id)
     ]
-    touched = _touched(tx, [each.payment.id for each in underway]) if apart else set()
-    assets = [_asset(tx, chain, found, touched if apart else None) for found in on_chain(tx, chain)]
-    return Books(assets, underway, chain_row(tx, chain).scan_cursor)
+    asked = {*more, *_touched(underway)} if apart else None
+    assets = [_asset(tx, chain, found, asked) for found in on_chain(tx, chain)]
+    known = chain_row(tx, chain)
+    return Books(assets, underway, known.scan_cursor, known.hot_index)
 
 
-def _asset(tx: Tx, chain: str, found: Row[Any], touched: set[int] | None) -> AssetBooks:
-    d = deposit.c
-    here = (d.chain == chain) & (d.asset == found.code)
-    coming = here & (d.credited == 0) & (d.seen == "confirmed")
-    query = select(d.output_key, d.units, address.c.idx).outerjoin(address, address.c.id == d.address_id)
-    uncredited = tx.all(query.where(coming).order_by(d.id))
-    indices, unread = _indices(tx, chain, found.code, touched, uncredited)
+def _asset(tx: Tx, chain: str, found: Row[Any], asked: set[int] | None) -> AssetBooks:
+    uncredited = _uncredited(tx, chain, found.code)
+    placed: dict[int, int] = {}
+    unread = 0
+    if asked is not None:
+        present = sorted(holdings.present(tx, chain, found.code), key=lambda row: -row.units)
+        wanted = asked | {row.idx for row in present[:INDICES_MAX]} | {at for _, _, at in uncredited if at is not None}
+        placed = dict.fromkeys(wanted, 0) | {row.idx: row.units for row in present if row.idx in wanted}
+        unread = sum(row.units for row in present if row.idx not in wanted)
     return AssetBooks(
         found.code,
         found.contract,
         balances.of_house(tx, found.code),
         _owed(tx, found.code),
-        [(row.output_key, row.units) for row in uncredited],
+        uncredited,
         _suspect(tx, chain, found.code),
-        indices,
+        tuple(sorted(placed)),
+        placed,
         unread,
         _followed(tx, chain, found.code),
     )
 
 
-def _indices(
-    tx: Tx, chain: str, code: str, touched: set[int] | None, uncredited: Sequence[Row[Any]]
-) -> tuple[tuple[int, ...], int]:
-    if touched is None:
-        return (), 0
-    present = sorted(holdings.present(tx, chain, code), key=lambda row: -row.units)
-    asked = {row.idx for row in present[:INDICES_MAX]} | touched
-    asked |= {row.idx for row in uncredited if row.idx is not None}
-    return tuple(sorted(asked)), sum(row.units for row in present if row.idx not in asked)
+def _uncredited(tx: Tx, chain: str, code: str) -> list[tuple[str, int, int | None]]:
+    d = deposit.c
+    coming = (d.chain == chain) & (d.asset == code) & (d.credited == 0) & (d.seen == "confirmed")
+    query = select(d.output_key, d.units, address.c.idx).outerjoin(address, address.c.id == d.address_id)
+    return [(row.output_key, row.units, row.idx) for row in tx.all(query.where(coming).order_by(d.id))]
 
 
-def _touched(tx: Tx, payment_ids: Sequence[int]) -> set[int]:
-    i = payment_item.c
-    rows = tx.all(select(i.source_idx, i.target_idx).where(i.payment_id.in_(payment_ids)))
-    return {idx for row in rows for idx in (row.source_idx, row.target_idx) if idx is not None and idx >= 0}
+def _touched(underway: Sequence[Underway]) -> set[int]:
+    found = {idx for each in underway for item in each.items for idx in (item.source_idx, item.target_idx)}
+    return {idx for idx in found if idx is not None and idx >= 0}
 
 
-def _suspect(tx: Tx, chain: str, code: str) -> int:
-    """What undecided suspect deposits are booked with; the chain may hold less."""
+def _suspect(tx: Tx, chain: str, code: str) -> dict[int | None, int]:
+    """The chain may hold less than these deposits said, until a person has decided about them."""
     d = deposit.c
     odd = (d.chain == chain) & (d.asset == code) & (d.credited == 1) & d.suspect.is_not(None)
     suspense = select(ledger_account.c.id).where(ledger_account.c.kind == "suspense")
-    return sum(row.units for row in tx.all(select(d.units).where(odd, d.credited_to.in_(suspense))))
+    query = select(d.units, address.c.idx).outerjoin(address, address.c.id == d.address_id)
+    found: dict[int | None, int] = {}
+    for row in tx.all(query.where(odd, d.credited_to.in_(suspense))):
+        found[row.idx] = found.get(row.idx, 0) + row.units
+    return found
 
 
 def _followed(tx: Tx, chain: str, code: str) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy import Row, insert, or_, select, update
 
 from jobs import alarms, views
 from jobs.assets import codes_by_contract, native
-from jobs.deposit_state import OPEN_STATES
+from jobs.deposit_state import OPEN_STATES, SURPLUS_PREFIX
 from jobs.runtime import nudge
 from jobs.saga import Saga
 from jobs.services import Services, chain_row
@@ -97,7 +97,7 @@ def _unhealthy(tx: Tx, name: str, health: NodeHealth) -> None:
 
 def _open_deposits(tx: Tx, name: str) -> dict[str, Row[Any]]:
     d = deposit.c
-    live = d.state.in_(OPEN_STATES) & d.due_at.is_not(None)
+    live = d.state.in_(OPEN_STATES) & d.due_at.is_not(None) & ~d.output_key.startswith(SURPLUS_PREFIX)
     query = select(deposit, asset.c.contract).join(asset, asset.c.code == d.asset)
     rows = tx.all(query.where(d.chain == name, live))
     return {row.output_key: row for row in rows}
