@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from devstack.evm import EvmNode
-from devstack.files import write_private
+from devstack.files import private_folder, write_private
 from devstack.programs import find
 
 CHAIN_ID = 31337
@@ -44,6 +45,8 @@ class Anvil(EvmNode):
         self._memory = ["--slots-in-an-epoch", str(epoch_slots), "--max-persisted-states", str(states_max)]
         self._options = list(options)
         self._state = folder.resolve() / "chain.json" if keep_chain else None
+        # The first block's hash, by which a chain is known, holds its time, which would be that of each start.
+        self._memory += ["--timestamp", str(_first_start(folder))] if keep_chain else []
         super().__init__(folder)
 
     def mine(self, blocks: int = 1) -> None:
@@ -99,3 +102,11 @@ class Anvil(EvmNode):
             *self._memory,
             *self._options,
         ]
+
+
+def _first_start(folder: Path) -> int:
+    """When the chain in this folder began, in seconds."""
+    kept = private_folder(folder) / "first-start"
+    if not kept.exists():
+        write_private(kept, str(int(time.time())))
+    return int(kept.read_text())
