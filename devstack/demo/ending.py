@@ -1,11 +1,11 @@
-"""The last chapters: the events from the first to the last, the books against the chain, and the table."""
+"""The last chapters: the events from the first to the last, the books against the chains, and the tables."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
-from devstack.demo.figures import btc
+from devstack.demo.figures import BTC, COINS, ETH, USDT, XMR, Coin
 from devstack.demo.scene import Scene
 
 #: How each withdrawal must have gone, as its events tell it.
@@ -39,67 +39,93 @@ def _read_on(scene: Scene, events: list[dict[str, Any]], payouts: int) -> bool |
     return sum(event["type"] == "withdrawal.completed" for event in events) >= payouts or None
 
 
-def reconcile(scene: Scene) -> dict[str, int]:
-    """The books against the chain, by Coffer's own report and by the demo's own count."""
-    scene.tell.chapter("The operator compares the books with the chain")
-    report = _report(scene.desk.read("reconcile"))
-    house, totals = scene.totals.house, scene.totals
+def reconcile(scene: Scene) -> None:
+    """The books against each chain, by Coffer's own report and by the demo's own count."""
+    scene.tell.chapter("The operator compares the books with the chains, coin by coin")
+    gas, sent = scene.ethereum.fees_of(scene.ours.values())
+    scene.totals.houses[ETH].network_fees = gas
+    scene.tell.chain(f"gas of all {sent} transactions of our ethereum addresses: {ETH.show(gas)} ETH")
+    for coin in COINS:
+        _reconcile(scene, coin)
+    scene.checks.same("alarms", scene.desk.read("alarms"), [])
+    scene.tell.desk("  none")
+
+
+def _reconcile(scene: Scene, coin: Coin) -> None:
+    found = scene.desk.read("reconcile", coin.code)
+    report = {name: int(value) for name, value in found.items() if name.endswith("_units")}
+    house, on_chain = scene.totals.houses[coin], scene.totals.on_chain(coin)
+    cold = _cold(scene, coin)
     expected = {
-        "chain_total_units": totals.on_chain,
-        "treasury_units": totals.on_chain,
-        "owed_to_customers_units": totals.owed,
+        "chain_total_units": on_chain - cold,
+        "treasury_units": on_chain - cold,
+        "owed_to_customers_units": scene.totals.owed(coin),
         "service_fees_units": house.fees_earned,
         "network_fees_units": house.network_fees,
         "dust_units": house.dust,
-        "uncredited_units": 0,
-        "in_flight_units": 0,
-        "suspense_units": 0,
-        "unexplained_units": 0,
+        **dict.fromkeys((f"{name}_units" for name in _NOTHING), 0),
     }
     for name, value in expected.items():
-        scene.checks.same(f"reconcile: {name}", report[name], value)
-    scene.checks.same("the node's own sum", btc(scene.outside.our_coins()), btc(totals.on_chain))
-    scene.tell.ledger(f"treasury by the books {btc(report['treasury_units']):>12}")
-    scene.tell.chain(f"coins in the wallet   {btc(report['chain_total_units']):>12}")
-    scene.tell.ledger(f"difference            {btc(report['unexplained_units']):>12}")
-    scene.checks.same("alarms", scene.desk.read("alarms"), [])
-    scene.tell.desk("  none")
-    return report
+        scene.checks.same(f"reconcile {coin.code}: {name}", report[name], value)
+    scene.checks.same(f"{coin.code}: the chain's own sum", coin.show(_lies(scene, coin)), coin.show(on_chain))
+    scene.tell.ledger(f"{coin.code:<4} treasury by the books {coin.show(report['treasury_units'])}")
+    scene.tell.chain(f"{coin.code:<4} on chain              {coin.show(report['chain_total_units'])}")
+    if cold:
+        scene.tell.chain(f"{coin.code:<4} at the cold address   {coin.show(cold)}")
+    scene.tell.ledger(f"{coin.code:<4} difference            {coin.show(report['unexplained_units'])}")
 
 
-def _report(found: Any) -> dict[str, int]:
-    """The report of the one asset there is."""
-    one = found[0] if isinstance(found, list) else found
-    return {name: int(value) for name, value in one.items() if name.endswith("_units")}
+#: What must be nothing once all has come to rest.
+_NOTHING = ("uncredited", "in_flight", "doubtful", "surplus", "suspense", "unexplained")
 
 
-def show_table(scene: Scene, report: dict[str, int]) -> None:
-    """Who has what, to the satoshi."""
-    scene.tell.chapter("Who has what (BTC)")
-    rows = [["", "deposited", "transferred", "withdrawn", "fees", "available"]]
-    people = list(scene.totals.customers.values())
-    for who in people:
-        moved = who.received - who.sent
-        figures = (who.deposited, moved, -who.withdrawn, -who.fees, scene.balance(who)["available"])
+def _cold(scene: Scene, coin: Coin) -> int:
+    return scene.ethereum.balance(scene.ours["the cold address"]) if coin == ETH else 0
+
+
+def _lies(scene: Scene, coin: Coin) -> int:
+    """What the nodes themselves count on all our addresses."""
+    if coin == BTC:
+        return scene.bitcoin.our_coins()
+    if coin == XMR:
+        return scene.monero.our_coins()
+    count = scene.ethereum.tokens if coin == USDT else scene.ethereum.balance
+    return sum(count(address) for address in scene.ours.values())
+
+
+def show_tables(scene: Scene) -> None:
+    """Who has what, to the last unit."""
+    scene.tell.chapter("Who has what")
+    for coin in COINS:
+        _show_table(scene, coin)
+
+
+def _show_table(scene: Scene, coin: Coin) -> None:
+    rows = [[coin.code, "deposited", "transferred", "withdrawn", "fees", "available"]]
+    sums = [0] * 5
+    for who in scene.totals.customers.values():
+        purse = who.purses[coin]
+        if not (purse.deposited or purse.received):
+            continue
+        moved = purse.received - purse.sent
+        left = scene.balances(who)[coin.code]["available"]
+        figures = (purse.deposited, moved, -purse.withdrawn, -purse.fees, left)
         scene.checks.same(f"{who.name}: the row adds up", sum(figures[:4]), figures[4])
-        rows.append([who.name, *(btc(figure) for figure in figures)])
-    sums = [sum(column) for column in zip(*([_units(cell) for cell in row[1:]] for row in rows[1:]), strict=True)]
+        sums = [a + b for a, b in zip(sums, figures, strict=True)]
+        rows.append([who.name, *(coin.show(figure) for figure in figures)])
     scene.checks.same("transfers cancel out", sums[1], 0)
-    rows.append(["all customers", *(btc(figure) for figure in sums)])
+    rows.append(["all customers", *(coin.show(figure) for figure in sums)])
     scene.tell.table(rows, total=True)
-    house = scene.totals.house
-    lines = [
-        ["the house", ""],
-        ["owed to customers", btc(report["owed_to_customers_units"])],
-        ["fees earned", btc(house.fees_earned)],
-        ["network fees paid", btc(-house.network_fees)],
-        ["deposits below the minimum", btc(house.dust)],
-        ["held on chain", btc(report["chain_total_units"])],
-    ]
-    scene.tell.table(lines, total=True)
-    left = report["chain_total_units"] - sums[4] - house.fees_earned + house.network_fees - house.dust
-    scene.checks.same("what the table leaves unexplained", left, 0)
-
-
-def _units(text: str) -> int:
-    return int(text.replace(".", ""))
+    house = scene.totals.houses[coin]
+    of_the_house = {
+        "put in by the house": house.capital,
+        "fees earned": house.fees_earned,
+        "network fees paid": -house.network_fees,
+        "deposits below the minimum": house.dust,
+    }
+    lies = _lies(scene, coin)
+    lines = [[f"the house's {coin.code}", ""], ["owed to customers", coin.show(sums[4])]]
+    lines += [[name, coin.show(figure)] for name, figure in of_the_house.items() if figure]
+    scene.tell.table([*lines, ["held on chain", coin.show(lies)]], total=True)
+    left = lies - sums[4] - sum(of_the_house.values())
+    scene.checks.same(f"{coin.code}: what the table leaves unexplained", left, 0)

@@ -1,21 +1,46 @@
-"""What the demo expects, kept apart from what Coffer says: whole satoshi, and a check that stops at a difference."""
+"""What the demo expects, kept apart from what Coffer says: whole units, and a check that stops at a difference."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-COIN = 10**8
+#: Decimal places that are shown always; more only where they are not zero.
+_PLACES_MIN = 8
 
 
 class Deviation(Exception):
     """Something is not what it must be; the message says what, expected and found."""
 
 
-def btc(units: int) -> str:
-    """`10_900` is `0.00010900`."""
-    sign, units = ("-", -units) if units < 0 else ("", units)
-    return f"{sign}{units // COIN}.{units % COIN:08d}"
+@dataclass(frozen=True)
+class Coin:
+    """What Coffer calls an asset."""
+
+    code: str
+    chain: str
+    decimals: int
+
+    def show(self, units: int) -> str:
+        """The exact amount, as the API takes it: `10_900` satoshi is `0.00010900`."""
+        sign, units = ("-", -units) if units < 0 else ("", units)
+        whole, part = divmod(units, 10**self.decimals)
+        digits = f"{part:0{self.decimals}d}"
+        kept = min(_PLACES_MIN, self.decimals)
+        return f"{sign}{whole}.{digits[:kept]}{digits[kept:].rstrip('0')}"
+
+    def units(self, amount: str) -> int:
+        """`0.5` is `50_000_000` satoshi."""
+        whole, _, part = amount.partition(".")
+        return int(whole + part.ljust(self.decimals, "0"))
+
+
+BTC = Coin("BTC", "bitcoin", 8)
+XMR = Coin("XMR", "monero", 12)
+ETH = Coin("ETH", "ethereum", 18)
+USDT = Coin("USDT", "ethereum", 6)
+COINS = (BTC, XMR, ETH, USDT)
 
 
 @dataclass
@@ -32,11 +57,9 @@ class Checks:
 
 
 @dataclass
-class Customer:
-    """One customer as the demo keeps count of them; amounts in satoshi."""
+class Purse:
+    """What one customer has of one coin."""
 
-    name: str
-    account: str = ""  #: id of the account at Coffer
     deposited: int = 0
     sent: int = 0  #: to other customers
     received: int = 0  #: from other customers
@@ -50,9 +73,19 @@ class Customer:
 
 
 @dataclass
-class House:
-    """What the shop's operator gains and pays; amounts in satoshi."""
+class Customer:
+    """One customer as the demo keeps count of them."""
 
+    name: str
+    account: str = ""  #: id of the account at Coffer
+    purses: dict[Coin, Purse] = field(default_factory=lambda: defaultdict(Purse))
+
+
+@dataclass
+class House:
+    """What the shop's operator gains and pays of one coin."""
+
+    capital: int = 0  #: put in by the operator
     fees_earned: int = 0
     network_fees: int = 0
     dust: int = 0  #: deposits below the minimum
@@ -63,13 +96,13 @@ class Totals:
     """Everybody's figures."""
 
     customers: dict[str, Customer] = field(default_factory=dict)
-    house: House = field(default_factory=House)
+    houses: dict[Coin, House] = field(default_factory=lambda: defaultdict(House))
 
-    @property
-    def owed(self) -> int:
-        return sum(c.available + c.held for c in self.customers.values())
+    def owed(self, coin: Coin) -> int:
+        purses = [customer.purses[coin] for customer in self.customers.values()]
+        return sum(purse.available + purse.held for purse in purses)
 
-    @property
-    def on_chain(self) -> int:
-        """What the wallet must hold: what is owed, and what is the house's own."""
-        return self.owed + self.house.fees_earned - self.house.network_fees + self.house.dust
+    def on_chain(self, coin: Coin) -> int:
+        """What must lie on chain: what is owed, and what is the house's own."""
+        house = self.houses[coin]
+        return self.owed(coin) + house.capital + house.fees_earned - house.network_fees + house.dust

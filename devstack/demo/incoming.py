@@ -1,40 +1,64 @@
-"""Chapters about money that comes in: accounts, addresses, deposits, a payment request."""
+"""Chapters about money that comes in: accounts, addresses, deposits on three chains, a payment request."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from devstack.demo.figures import Customer, Deviation, btc
+from devstack.demo.figures import BTC, COINS, ETH, USDT, XMR, Coin, Customer, Deviation
 from devstack.demo.scene import Scene, units
 
-ANNA, BEN, CHLOE = 50_000_000, 800_000, 1_500_000
+#: What comes in for whom.
+PAID: Mapping[Coin, Mapping[str, int]] = {
+    BTC: {"Anna": BTC.units("0.5"), "Ben": BTC.units("0.008"), "Chloe": BTC.units("0.015")},
+    XMR: {"Anna": XMR.units("0.9"), "Ben": XMR.units("0.6"), "Chloe": XMR.units("0.75")},
+    ETH: {"Anna": ETH.units("0.8")},
+    USDT: {"Anna": USDT.units("250"), "Ben": USDT.units("120")},
+}
 #: Below the published minimum of 1,000 satoshi.
 CRUMB = 900
 #: What Chloe's order costs, and what is missing after her first payment.
-ORDER = 2_000_000
-REST = ORDER - CHLOE
+ORDER = BTC.units("0.02")
+REST = ORDER - PAID[BTC]["Chloe"]
 
 
-def open_accounts(scene: Scene) -> dict[str, dict[str, Any]]:
-    """Three customers, an address each, and one more for Ben; the addresses by whom they are for."""
+@dataclass(frozen=True)
+class Coming:
+    """One payment to one of our addresses."""
+
+    name: str
+    coin: Coin
+    address: str
+    units: int
+    txid: str
+
+
+def open_accounts(scene: Scene) -> dict[tuple[str, str], dict[str, Any]]:
+    """Three customers and their addresses; these by (name, asset)."""
     scene.tell.chapter("The shop opens accounts and asks for addresses")
     for name in ("Anna", "Ben", "Chloe"):
         made = scene.shop.post("/v1/accounts", {"reference": name.lower(), "kind": "user"}, key=f"account-{name}")
         scene.totals.customers[name] = Customer(name, made["id"])
-    addresses = {name: _address(scene, name, name) for name in ("Anna", "Ben")}
-    addresses["Ben's other"] = _address(scene, "Ben", "Ben's other")
-    addresses["Chloe"] = _address(scene, "Chloe", "Chloe", expected_amount=btc(ORDER), label="order 1042")
-    scene.tell.shop(f"Chloe's payment request: {addresses['Chloe']['uri']}")
-    scene.checks.same("four addresses, all different", len({a["address"] for a in addresses.values()}), 4)
-    return addresses
+    wanted = [(name, coin.code) for coin in COINS for name in PAID[coin]]
+    order = {"expected_amount": BTC.show(ORDER), "label": "order 1042"}
+    homes = {who: _address(scene, *who, **(order if who == ("Chloe", "BTC") else {})) for who in wanted}
+    homes["Ben's other", "BTC"] = _address(scene, "Ben", "BTC", key="Ben's other")
+    scene.tell.shop(f"Chloe's payment request: {homes['Chloe', 'BTC']['uri']}")
+    both = [homes["Anna", asset]["address"] for asset in ("ETH", "USDT")]
+    scene.checks.same("one address takes Anna's ether and tokens", both[0], both[1])
+    scene.checks.same("and all others differ", len({home["address"] for home in homes.values()}), len(homes) - 1)
+    scene.ours |= {name: homes[name, "USDT"]["address"] for name in PAID[USDT]}
+    return homes
 
 
-def _address(scene: Scene, name: str, key: str, **wish: str) -> dict[str, Any]:
+def _address(scene: Scene, name: str, asset: str, key: str = "", **wish: str) -> dict[str, Any]:
     path = f"/v1/accounts/{scene.customer(name).account}/addresses"
-    made: dict[str, Any] = scene.shop.post(path, {"asset": "BTC", **wish}, key=f"address-{key}")
+    made: dict[str, Any] = scene.shop.post(path, {"asset": asset, **wish}, key=f"address-{key or name}-{asset}")
     if made["status"] != "ready":  # none was ready ahead of use: the answer was 202
         made = scene.tell.until("the address", lambda: _ready(scene, made["id"]))
-    scene.tell.shop(f"  for {name}: {made['address']}, index {made['index']}")
+    scene.tell.shop(f"  for {name}: {made['address']}")
     return made
 
 
@@ -43,57 +67,120 @@ def _ready(scene: Scene, address_id: str) -> dict[str, Any] | None:
     return found if found["status"] == "ready" else None
 
 
-def pay_in(scene: Scene, addresses: dict[str, dict[str, Any]]) -> None:
-    """One transaction pays two customers; a crumb and half an order come beside it; three blocks make it money."""
-    scene.tell.chapter("Outsiders pay in")
-    to = {name: str(found["address"]) for name, found in addresses.items()}
-    txid = scene.outside.pay({to["Anna"]: ANNA, to["Ben"]: BEN})
-    scene.tell.chain(f"tx {txid}\none transaction, two customers: Anna {btc(ANNA)}, Ben {btc(BEN)}")
-    crumb = scene.outside.pay({to["Ben's other"]: CRUMB})
-    scene.tell.chain(f"tx {crumb}\nBen's other address, {btc(CRUMB)}: below the minimum")
-    first = scene.outside.pay({to["Chloe"]: CHLOE})
-    scene.tell.chain(f"tx {first}\nChloe, {btc(CHLOE)} of the {btc(ORDER)} that her order costs")
-    _see(scene, {"Anna": "detected", "Ben": "detected", "Ben's other": "detected", "Chloe": "detected"}, to)
-    _same_transaction(scene, txid, to)
-    scene.compare()
-    scene.tell.note("Seen is not credited. How many confirmations a deposit needs depends on its amount.")
+def pay_in(scene: Scene, homes: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """A transaction on each chain pays several customers, or one; blocks make it money."""
+    scene.tell.chapter("Outsiders pay in, on three chains")
+    to = {who: str(home["address"]) for who, home in homes.items()}
+    coming = [*_pay_bitcoin(scene, to), *_pay_monero(scene, to), *_pay_ethereum(scene, to)]
+    crumb = coming[2]
+    early = [one for one in coming if one.coin in (BTC, XMR)]
+    see(scene, early, dict.fromkeys(early, "detected"))
+    _different_outputs(scene, early)
+    scene.compare(coins=())
+    scene.tell.note("Seen is not credited. How many confirmations a deposit needs depends on its coin and amount.")
 
-    scene.mine()
-    _see(scene, {"Anna": "confirming", "Ben": "credited", "Ben's other": "ignored", "Chloe": "confirming"}, to)
-    scene.customer("Ben").deposited += BEN
-    scene.totals.house.dust += CRUMB
-    scene.compare()
-    scene.mine()
-    _see(scene, {"Anna": "confirming", "Chloe": "confirming"}, to, confirmations=2)
-    scene.mine()
-    _see(scene, {"Anna": "credited", "Chloe": "credited"}, to)
-    scene.customer("Anna").deposited += ANNA
-    scene.customer("Chloe").deposited += CHLOE
+    scene.mine(bitcoin=1, monero=1, ethereum=1)
+    quick = {coming[1]: "credited", crumb: "ignored"}
+    see(scene, coming, {one: quick.get(one, "confirming") for one in coming})
+    _credit(scene, [coming[1]])
+    scene.totals.houses[BTC].dust += CRUMB
+    scene.compare(coins=[BTC])
+
+    scene.mine(bitcoin=2, monero=11, ethereum=11)
+    rest = [one for one in coming if one not in quick]
+    see(scene, rest, dict.fromkeys(rest, "credited"))
+    _credit(scene, rest)
     scene.compare()
 
 
-def complete_the_order(scene: Scene, addresses: dict[str, dict[str, Any]]) -> None:
+def _pay_bitcoin(scene: Scene, to: Mapping[tuple[str, str], str]) -> list[Coming]:
+    """The first two in one transaction; then one that is too small, and half an order."""
+    two = {name: PAID[BTC][name] for name in ("Anna", "Ben")}
+    txid = scene.bitcoin.pay({to[name, "BTC"]: amount for name, amount in two.items()})
+    scene.tell.chain(f"tx {txid}\nbitcoin, two customers at once: {_amounts(BTC, two)}")
+    crumb = scene.bitcoin.pay({to["Ben's other", "BTC"]: CRUMB})
+    scene.tell.chain(f"tx {crumb}\nbitcoin, Ben's other address, {BTC.show(CRUMB)}: below the minimum")
+    half = scene.bitcoin.pay({to["Chloe", "BTC"]: PAID[BTC]["Chloe"]})
+    part = f"{BTC.show(PAID[BTC]['Chloe'])} of the {BTC.show(ORDER)} that her order costs"
+    scene.tell.chain(f"tx {half}\nbitcoin, Chloe, {part}")
+    return [
+        *(Coming(name, BTC, to[name, "BTC"], amount, txid) for name, amount in two.items()),
+        Coming("Ben's other", BTC, to["Ben's other", "BTC"], CRUMB, crumb),
+        Coming("Chloe", BTC, to["Chloe", "BTC"], PAID[BTC]["Chloe"], half),
+    ]
+
+
+def _pay_monero(scene: Scene, to: Mapping[tuple[str, str], str]) -> list[Coming]:
+    txid = scene.monero.pay({to[name, "XMR"]: amount for name, amount in PAID[XMR].items()})
+    scene.tell.chain(f"tx {txid}\nmonero, three customers at once: {_amounts(XMR, PAID[XMR])}")
+    return [Coming(name, XMR, to[name, "XMR"], amount, txid) for name, amount in PAID[XMR].items()]
+
+
+def _pay_ethereum(scene: Scene, to: Mapping[tuple[str, str], str]) -> list[Coming]:
+    made = []
+    for coin, pay in ((ETH, scene.ethereum.pay), (USDT, scene.ethereum.pay_token)):
+        for name, amount in PAID[coin].items():
+            txid = pay(to[name, coin.code], amount)
+            scene.tell.chain(f"tx {txid}\nethereum, {name}: {coin.show(amount)} {coin.code}")
+            made.append(Coming(name, coin, to[name, coin.code], amount, txid))
+    return made
+
+
+def _amounts(coin: Coin, amounts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {coin.show(amount)}" for name, amount in amounts.items())
+
+
+def _credit(scene: Scene, coming: Sequence[Coming]) -> None:
+    for one in coming:
+        scene.purse(one.name, one.coin).deposited += one.units
+
+
+def complete_the_order(scene: Scene, homes: dict[tuple[str, str], dict[str, Any]]) -> None:
     """The request was underpaid; the rest makes it paid."""
     scene.tell.chapter("Chloe's order: too little, then the rest")
-    request = addresses["Chloe"]
-    _request(scene, request["id"], "underpaid", CHLOE)
-    txid = scene.outside.pay({str(request["address"]): REST})
-    scene.tell.chain(f"tx {txid}\nChloe, the missing {btc(REST)}")
-    scene.mine()
-    scene.tell.until("the rest to be credited", lambda: _credited(scene, txid))
-    scene.customer("Chloe").deposited += REST
+    request = homes["Chloe", "BTC"]
+    _request(scene, request["id"], "underpaid", PAID[BTC]["Chloe"])
+    txid = scene.bitcoin.pay({str(request["address"]): REST})
+    scene.tell.chain(f"tx {txid}\nbitcoin, Chloe, the missing {BTC.show(REST)}")
+    scene.mine(bitcoin=1)
+    rest = Coming("Chloe", BTC, str(request["address"]), REST, txid)
+    see(scene, [rest], {rest: "credited"})
+    _credit(scene, [rest])
     _request(scene, request["id"], "paid", ORDER)
-    scene.compare("Chloe")
+    scene.compare("Chloe", coins=[BTC])
 
 
 def _request(scene: Scene, address_id: str, status: str, received: int) -> None:
     found = scene.shop.get(f"/v1/addresses/{address_id}")["payment_request"]
     scene.checks.same("the payment request", (found["status"], units(found["received"])), (status, received))
-    scene.tell.shop(f"GET the payment request -> {status}: {btc(received)} of {found['expected']['amount']}")
+    scene.tell.shop(f"GET the payment request -> {status}: {BTC.show(received)} of {found['expected']['amount']}")
 
 
-def _credited(scene: Scene, txid: str) -> bool | None:
-    return any(d["txid"] == txid and d["status"] == "credited" for d in _deposits(scene)) or None
+def see(scene: Scene, coming: Sequence[Coming], wanted: Mapping[Coming, str]) -> None:
+    """Waits until each of these deposits is in the wanted state, and tells them as the API shows them."""
+
+    def look() -> list[dict[str, Any]] | None:
+        found = [_find(scene, listed, one) for listed in [_deposits(scene)] for one in coming]
+        if all(d is not None and d["status"] == wanted[one] for one, d in zip(coming, found, strict=True)):
+            return [d for d in found if d is not None]
+        return None
+
+    found = scene.tell.until(f"the deposits to be {'/'.join(dict.fromkeys(wanted.values()))}", look)
+    for one, deposit in zip(coming, found, strict=True):
+        scene.checks.same(f"{one.name}: the amount of the deposit", units(deposit["amount"]), one.units)
+    pairs = list(zip(coming, found, strict=True))
+    for code, group in groupby(pairs, key=lambda pair: pair[0].coin.code):
+        told = [f"{one.name} {d['status']} {_depth(d)}".rstrip() for one, d in group]
+        scene.tell.shop(f"GET /v1/deposits -> {code:<4} {', '.join(told)}")
+
+
+def _find(scene: Scene, listed: list[dict[str, Any]], one: Coming) -> dict[str, Any] | None:
+    """The deposit of a payment. Waiting cannot help one that went where it must not."""
+    who = (one.txid, one.address, one.coin.code)
+    found = next((d for d in listed if (d["txid"], d["address"], d["asset"]) == who), None)
+    if found is not None and found["status"] in ("held", "reversed"):
+        raise Deviation(f"{one.name}: the deposit is {found['status']} ({found['status_reason']})")
+    return found
 
 
 def _deposits(scene: Scene) -> list[dict[str, Any]]:
@@ -101,41 +188,13 @@ def _deposits(scene: Scene) -> list[dict[str, Any]]:
     return found
 
 
-def _see(scene: Scene, wanted: dict[str, str], to: dict[str, str], confirmations: int | None = None) -> None:
-    """Waits until these deposits are in these states (and as deep), and tells them as the API shows them."""
-
-    def look() -> list[dict[str, Any]] | None:
-        by_address = {d["address"]: d for d in _deposits(scene)}
-        found = [by_address.get(to[name]) for name in wanted]
-        _no_detour(wanted, found)
-        if all(d is not None and _as_wanted(d, s) for d, s in zip(found, wanted.values(), strict=True)):
-            return [d for d in found if d is not None]
-        return None
-
-    def _as_wanted(deposit: dict[str, Any], state: str) -> bool:
-        return deposit["status"] == state and confirmations in (None, deposit["confirmations"])
-
-    found = scene.tell.until("the deposits to be " + "/".join(dict.fromkeys(wanted.values())), look)
-    shown = [f"{name} {d['status']} {_depth(d)}".rstrip() for name, d in zip(wanted, found, strict=True)]
-    scene.tell.shop("GET /v1/deposits -> " + ", ".join(shown))
-    scene.checks.made += len(found)
-
-
 def _depth(deposit: dict[str, Any]) -> str:
     needed = deposit["confirmations_needed"]
     return "" if needed is None else f"{deposit['confirmations']}/{needed}"
 
 
-def _no_detour(wanted: dict[str, str], found: list[dict[str, Any] | None]) -> None:
-    """Waiting cannot help a deposit that went where it must not."""
-    for name, deposit in zip(wanted, found, strict=True):
-        if deposit is not None and deposit["status"] in ("held", "reversed"):
-            raise Deviation(f"{name}: the deposit is {deposit['status']} ({deposit['status_reason']})")
-
-
-def _same_transaction(scene: Scene, txid: str, to: dict[str, str]) -> None:
-    by_address = {d["address"]: d for d in _deposits(scene)}
-    pair = [by_address[to["Anna"]], by_address[to["Ben"]]]
-    scene.checks.same("both deposits name the one transaction", [d["txid"] for d in pair], [txid, txid])
-    scene.checks.same("and different outputs of it", len({d["vout"] for d in pair}), 2)
-    scene.checks.same("Anna's amount, Ben's amount", [units(d["amount"]) for d in pair], [ANNA, BEN])
+def _different_outputs(scene: Scene, coming: Sequence[Coming]) -> None:
+    """Deposits of one transaction are told apart by what of it paid them."""
+    listed = _deposits(scene)
+    outputs = {(one.txid, d["output"]) for one in coming for d in [_find(scene, listed, one)] if d is not None}
+    scene.checks.same("each deposit has its own output", len(outputs), len(coming))

@@ -15,15 +15,18 @@ from types import FrameType
 import click
 import requests
 
-from devstack.demo import ending, incoming, outgoing
+from devstack.demo import collecting, ending, incoming, outgoing, setting
 from devstack.demo.desk import Desk
 from devstack.demo.figures import Deviation
-from devstack.demo.outside import Outside
+from devstack.demo.outside.bitcoin import OutsideBitcoin
+from devstack.demo.outside.ethereum import OutsideEthereum
+from devstack.demo.outside.monero import OutsideMonero
 from devstack.demo.scene import Scene
 from devstack.demo.shop import Shop
 from devstack.demo.teller import Teller
 from devstack.process import DaemonFailed
 from devstack.programs import ProgramMissing
+from devstack.roles import CHAINS
 from devstack.stack import Database, Stack
 
 #: What the shop's key may do: it cannot approve, and it cannot operate.
@@ -38,8 +41,6 @@ SCOPES = (
     "withdrawals:create",
     "events:read",
 )
-#: Withdrawals asked for within this time leave together.
-PAYMENT_WINDOW_MS = 5_000
 INTERRUPTED = 130
 
 
@@ -50,7 +51,7 @@ class Interrupted(BaseException):
 @click.command()
 @click.option("--db", type=click.Choice(["sqlite", "mariadb"]), default="sqlite", show_default=True)
 def main(db: Database) -> None:
-    """Deposits and withdrawals on a real bitcoind (regtest), told as they happen; ends with 1 if a figure is off."""
+    """Deposits and withdrawals on three real chains of its own, told as they happen; 1 if a figure is off."""
     raise SystemExit(demo(db))
 
 
@@ -81,32 +82,42 @@ def demo(db: Database = "sqlite") -> int:
 
 def _play(tell: Teller, folder: Path, db: Database) -> int:
     """The whole story; how many figures were compared. Every process is ended when it returns or raises."""
-    tell.title("Coffer: a shop, three customers, and a Bitcoin node of our own. Regtest: the coins are worth nothing.")
+    tell.title("Coffer: a shop, three customers, and nodes of our own for Bitcoin, Monero and Ethereum. No real money.")
     tell.chapter("A stack of our own starts")
-    with Stack(folder, db, tell=lambda line: tell.note(line)) as stack:
+    with Stack(folder, db, chains=CHAINS, tell=lambda line: tell.note(line)) as stack:
         scene = _set_stage(tell, stack)
-        addresses = incoming.open_accounts(scene)
-        incoming.pay_in(scene, addresses)
-        incoming.complete_the_order(scene, addresses)
+        setting.set_rules(scene)
+        setting.fund_the_house(scene)
+        setting.add_a_token(scene, stack.processes["worker-ethereum"].restart)
+        homes = incoming.open_accounts(scene)
+        incoming.pay_in(scene, homes)
+        incoming.complete_the_order(scene, homes)
         outgoing.give(scene)
         outgoing.overdraw(scene)
+        collecting.collect(scene)
         leaving = outgoing.withdraw(scene)
-        payment, first = outgoing.leave_together(scene, leaving)
-        second = outgoing.bump(scene, payment, first, leaving)
-        outgoing.confirm(scene, first, second, leaving)
+        first = outgoing.leave(scene, leaving)
+        last = outgoing.bump(scene, first, leaving)
+        outgoing.confirm(scene, first, last, leaving)
+        collecting.go_cold(scene, stack.settings["COFFER_ETHEREUM_COLD_ADDRESS"])
         ending.read_events(scene, [one.id for one in leaving])
-        report = ending.reconcile(scene)
-        ending.show_table(scene, report)
+        ending.reconcile(scene)
+        ending.show_tables(scene)
         return scene.checks.made
 
 
 def _set_stage(tell: Teller, stack: Stack) -> Scene:
     desk = Desk(stack, tell.desk)
-    desk.run("policy", "set", "BTC", "payment_window_ms", str(PAYMENT_WINDOW_MS))
     key = desk.new_key("shop", "storefront", SCOPES)
-    outside = Outside(stack.bitcoind, stack.settings["COFFER_BITCOIN_WALLET"])
-    tell.chain(f"regtest, {outside.height} blocks; the API is at {stack.api_url}")
-    return Scene(tell, desk, outside, Shop(stack.api_url, key, tell.shop))
+    tell.note(f"the API is at {stack.api_url}")
+    return Scene(
+        tell,
+        desk,
+        Shop(stack.api_url, key, tell.shop),
+        OutsideBitcoin(stack.bitcoind, stack.settings["COFFER_BITCOIN_WALLET"]),
+        OutsideMonero(stack.monerod, stack.monero_payer, stack.monero_wallet_rpc),
+        OutsideEthereum(stack.anvil),
+    )
 
 
 @contextmanager

@@ -1,53 +1,84 @@
-"""Who is on stage, and what all chapters need: the customers' books compared, and a block waited for."""
+"""Who is on stage, and what all chapters need: the customers' books compared, and blocks that come on command."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from devstack.demo.desk import Desk
-from devstack.demo.figures import Checks, Customer, Totals, btc
-from devstack.demo.outside import Outside
+from devstack.demo.figures import COINS, Checks, Coin, Customer, Purse, Totals
+from devstack.demo.outside.bitcoin import OutsideBitcoin
+from devstack.demo.outside.ethereum import OutsideEthereum
+from devstack.demo.outside.monero import OutsideMonero
 from devstack.demo.shop import Shop
 from devstack.demo.teller import Teller
+
+
+World = OutsideBitcoin | OutsideMonero | OutsideEthereum
 
 
 @dataclass
 class Scene:
     tell: Teller
     desk: Desk
-    outside: Outside
     shop: Shop
+    bitcoin: OutsideBitcoin
+    monero: OutsideMonero
+    ethereum: OutsideEthereum
     checks: Checks = field(default_factory=Checks)
     totals: Totals = field(default_factory=Totals)
+    #: Coffer's addresses on Ethereum, by whose they are: money lies on each, until it is collected.
+    ours: dict[str, str] = field(default_factory=dict)
+
+    def world(self, chain: str) -> World:
+        worlds: dict[str, World] = {"bitcoin": self.bitcoin, "monero": self.monero, "ethereum": self.ethereum}
+        return worlds[chain]
 
     def customer(self, name: str) -> Customer:
         return self.totals.customers[name]
 
-    def balance(self, who: Customer) -> dict[str, int]:
-        """What the API says the customer has, in satoshi; zeros before anything came in."""
+    def purse(self, name: str, coin: Coin) -> Purse:
+        return self.customer(name).purses[coin]
+
+    def balances(self, who: Customer) -> dict[str, dict[str, int]]:
+        """What the API says the customer has, in units, by asset; zeros before anything came in."""
+        kinds = ("available", "held", "pending", "receivable")
+        empty = dict.fromkeys(kinds, 0)
         found = self.shop.get(f"/v1/accounts/{who.account}/balances")["data"]
-        mine: dict[str, Any] = next((b for b in found if b["asset"] == "BTC"), {})
-        return {kind: units(mine[kind]) if mine else 0 for kind in ("available", "held", "pending", "receivable")}
+        said = {line["asset"]: {kind: units(line[kind]) for kind in kinds} for line in found}
+        return {coin.code: said.get(coin.code, empty) for coin in COINS}
 
-    def compare(self, *names: str) -> None:
-        """That the books have exactly what the demo counted for these customers, and tells it."""
-        shown = []
-        for who in [self.customer(name) for name in names or self.totals.customers]:
-            found = self.balance(who)
-            self.checks.same(f"{who.name}: available", btc(found["available"]), btc(who.available))
-            self.checks.same(f"{who.name}: held", btc(found["held"]), btc(who.held))
-            shown.append(f"{who.name} {btc(found['available'])}" + (f" + {btc(who.held)} held" if who.held else ""))
-        self.tell.ledger(", ".join(shown))
+    def compare(self, *names: str, coins: Collection[Coin] = COINS) -> None:
+        """That the books have exactly what the demo counted for these customers, of every coin; tells of `coins`."""
+        people = [self.customer(name) for name in names or self.totals.customers]
+        found = {who.name: self.balances(who) for who in people}
+        for who in people:
+            for coin in COINS:
+                purse, said = who.purses[coin], found[who.name][coin.code]
+                self.checks.same(f"{who.name}: available", coin.show(said["available"]), coin.show(purse.available))
+                self.checks.same(f"{who.name}: held", coin.show(said["held"]), coin.show(purse.held))
+        for coin in coins:
+            shown = [f"{who.name} {_shown(coin, who.purses[coin])}" for who in people if _moved(who.purses[coin])]
+            self.tell.ledger(f"{coin.code:<4} {', '.join(shown) or 'nobody has any'}")
 
-    def mine(self) -> str:
-        """One more block; its hash."""
-        block = self.outside.mine()
-        self.tell.chain(f"block {self.outside.height}  {block}")
-        return block
+    def mine(self, *, bitcoin: int = 0, monero: int = 0, ethereum: int = 0) -> None:
+        """Blocks on these chains; tells of them in one line."""
+        told = []
+        for name, blocks in (("bitcoin", bitcoin), ("monero", monero), ("ethereum", ethereum)):
+            if blocks:
+                self.world(name).mine(blocks)
+                told.append(f"{name} {blocks} block{'s' * (blocks > 1)} to {self.world(name).height}")
+        self.tell.chain(f"mined: {', '.join(told)}")
+
+
+def _shown(coin: Coin, purse: Purse) -> str:
+    return coin.show(purse.available) + (f" + {coin.show(purse.held)} held" if purse.held else "")
+
+
+def _moved(purse: Purse) -> bool:
+    return bool(purse.deposited or purse.received)
 
 
 def units(money: Mapping[str, str]) -> int:
-    """Satoshi of an amount as the API shows it."""
+    """Atomic units of an amount as the API shows it."""
     return int(money["units"])

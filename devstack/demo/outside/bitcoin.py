@@ -1,4 +1,4 @@
-"""The world outside Coffer: people who pay and are paid with a wallet of their own, and miners, on the same chain."""
+"""Bitcoin's world: the node's other wallet."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from devstack.bitcoind import MINER_WALLET, Bitcoind, RpcError
-from devstack.demo.figures import COIN, btc
+from devstack.demo.figures import BTC
 
 
-class Outside:
-    """Asks the node as anybody with a node could. Amounts in satoshi."""
-
+class OutsideBitcoin:
     def __init__(self, node: Bitcoind, our_wallet: str) -> None:
         self._node = node
         self._our_wallet = our_wallet
@@ -23,11 +21,11 @@ class Outside:
 
     def pay(self, outputs: Mapping[str, int]) -> str:
         """Pays these addresses in one transaction; its txid."""
-        return self._node.pay({address: btc(units) for address, units in outputs.items()})
+        return self._node.pay({address: BTC.show(units) for address, units in outputs.items()})
 
-    def mine(self) -> str:
-        """Mines one block; its hash."""
-        return self._node.mine()[0]
+    def mine(self, blocks: int = 1) -> str:
+        """The hash of the last block."""
+        return self._node.mine(blocks)[-1]
 
     def new_address(self) -> str:
         """Where a customer wants to be paid: an address of a wallet that is not Coffer's."""
@@ -50,9 +48,10 @@ class Outside:
         shown = self._node.admin("getrawtransaction", txid, 1)
         return {out["scriptPubKey"]["address"]: _units(out["value"]) for out in shown["vout"]}
 
-    def in_block(self, txid: str, block: str) -> int | None:
-        """The fee of a transaction in that block; None when it is not in it."""
-        found = [tx for tx in self._node.admin("getblock", block, 2)["tx"] if tx["txid"] == txid]
+    def in_last_block(self, txid: str) -> int | None:
+        """The fee of a transaction in the newest block; None when it is not in it."""
+        block = self._node.admin("getblock", self._node.admin("getbestblockhash"), 2)
+        found = [tx for tx in block["tx"] if tx["txid"] == txid]
         return _units(found[0]["fee"]) if found else None
 
     def our_coins(self) -> int:
@@ -62,7 +61,7 @@ class Outside:
 
 
 def _units(amount: Decimal) -> int:
-    units = Decimal(amount) * COIN
+    units = Decimal(amount) * 10**BTC.decimals
     if units != int(units):
         raise ValueError(f"{amount} BTC is no whole number of satoshi")
     return int(units)
