@@ -13,6 +13,7 @@ from devstack.bitcoind import Bitcoind
 from devstack.geth import Geth
 from tests.contract.bitcoin_rig import NODE_OPTIONS, BitcoinRig, FakeRig
 from tests.contract.ethereum_rig import AnvilRig, GethRig
+from tests.contract.monero_rig import MoneroGround, MoneroRig
 from tests.contract.rigs import Rig, Trait
 
 
@@ -27,6 +28,7 @@ class Kind:
 KINDS = {
     "fake": Kind(FakeRig.traits, lambda request: FakeRig()),
     "bitcoin": Kind(BitcoinRig.traits, lambda request: BitcoinRig(request.getfixturevalue("contract_node"))),
+    "monero": Kind(MoneroRig.traits, lambda request: MoneroRig(request.getfixturevalue("contract_monero"))),
     "ethereum": Kind(AnvilRig.traits, lambda request: AnvilRig(request.getfixturevalue("contract_anvil"))),
 }
 if Geth.available():
@@ -61,6 +63,14 @@ def contract_node(server_folder: Path) -> Iterator[Bitcoind]:
     node.mine(110)
     yield node
     node.stop()
+
+
+@pytest.fixture(scope="session")
+def contract_monero(server_folder: Path) -> Iterator[MoneroGround]:
+    """The programs whose wallet files these tests make, one each."""
+    ground = MoneroGround(server_folder / "contract-monero")
+    yield ground
+    ground.stop()
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,7 @@ class MoneroRig(Rig):
         self.wallet = self.new_adapter()
         self.addresses = MoneroAddressBook("regtest", layout)
         self.identity = self.wallet.open()
+        self.rpc("refresh")  # more blocks than the wallet reads within one call of the adapter
         self.wallet.watch(WATCHED)
 
     def new_adapter(self, name: str | None = None) -> MoneroWallet:

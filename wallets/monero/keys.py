@@ -86,17 +86,17 @@ class WalletKeys:
         return True
 
     def watch(self, count: int) -> int:
-        """Make subaddresses up to `count` indices, and store them. The number that is on the disk: less than `count`
-        if that took too long.
+        """Make subaddresses up to `count` indices, and store them. The number known to be on the disk: less than
+        `count` if that took too long, more if more were made before.
 
         A wallet file that was restored from an older copy gets them again, the same ones at the same places. What
         was paid to them in blocks that the older copy had already read is found by `rescan_blockchain` only.
         """
         self._sync.check_wallet()
         deadline = time.monotonic() + WATCH_SECONDS_MAX
-        there = count
-        if count and self._at(count - 1) is None:
-            there = self._present(count)
+        there = max(count, self._stored)
+        if there and self._at(there - 1) is None:
+            there = self._present(there)
             self._stored = min(self._stored, there)
             while there < count and time.monotonic() < deadline:
                 there = self._make(there, min(CREATE_MAX, count - there))
