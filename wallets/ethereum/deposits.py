@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ledger.errors import NodeNotReady, NodeProtocolError
 from ledger.money import UNITS_BOUND
@@ -153,14 +154,14 @@ class Deposits:
 
     def _ours(self, addresses: Iterable[str]) -> set[str]:
         """Of these (in lower case) the ones that were handed out, and the hot wallet's."""
-        asked = sorted(set(addresses))
-        canonical = {checksummed(bytes.fromhex(address[2:])): address for address in asked}
-        names = list(canonical)
+        asked = set(addresses)
+        canonical = {_canonical(address): address for address in asked}
+        names = sorted(canonical)
         ours: set[str] = set()
         for start in range(0, len(names), _ASKED_AT_ONCE):
             ours |= {canonical[name] for name in self._directory.ours(names[start : start + _ASKED_AT_ONCE])}
         hot = self._keys.address(HOT_INDEX).lower()
-        return ours | ({hot} & set(asked))
+        return ours | ({hot} & asked)
 
     def _with_values(self, paid: Sequence[Found]) -> list[Found]:
         """Receipts do not say how much: the transactions do."""
@@ -276,6 +277,11 @@ class Deposits:
         return any(f"{each.txid}:call:{each.place}:{each.units}" == deposit.key for each in inner)
 
 
+@lru_cache(maxsize=65_536)  # exchanges and big tokens are in every block, and each checksum is a hash
+def _canonical(address: str) -> str:
+    return checksummed(bytes.fromhex(address[2:]))
+
+
 def _may_pay(log: object, tokens: Mapping[str, str]) -> bool:
     record = Record(log, "eth_getBlockReceipts.logs")
     topics = record.items("topics")
@@ -297,7 +303,7 @@ def _seen(found: Found, tokens: Mapping[str, str], odd: Mapping[tuple[str, str, 
     return SeenDeposit(
         key=found.key,
         txid=found.txid,
-        address=checksummed(bytes.fromhex(found.payee[2:])),
+        address=_canonical(found.payee),
         units=units,
         status=DepositStatus.CONFIRMED,
         height=found.height,

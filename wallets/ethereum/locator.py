@@ -1,4 +1,4 @@
-"""Where reading stopped, as a handful of blocks: the newest, and older ones ever farther apart.
+"""Where reading stopped, as a few blocks: the newest, and older ones ever farther apart.
 
 After a reorganisation the newest block that is still in the best chain tells where to go on. All of one locator lie
 on one branch: only blocks that were read, each the parent of the next, are ever added.
@@ -40,13 +40,19 @@ def read(cursor: str) -> list[Mark]:
 
 
 def thinned(marks: Sequence[Mark], final_height: int | None) -> list[Mark]:
-    """Of marks of one branch, newest first: distances that double, down to one that is final (or the oldest)."""
+    """Of marks of one branch, newest first: about one in each quarter of its distance, down to one that is final (or
+    the oldest). Which ones stay hangs on their heights, so that what is kept now leaves enough to keep later."""
     newest = marks[0]
-    kept = [newest]
-    for mark in marks[1:]:
+    kept = []
+    for mark in marks:
         anchor = final_height is not None and mark.height <= final_height
-        if anchor or mark is marks[-1] or newest.height - mark.height >= 2 * (newest.height - kept[-1].height):
+        if anchor or mark is marks[-1] or mark.height % _spacing(newest.height - mark.height) == 0:
             kept.append(mark)
         if anchor:
             break
     return kept
+
+
+def _spacing(distance: int) -> int:
+    """The largest power of two up to a quarter of the distance."""
+    return 1 << max(0, (distance // 4).bit_length() - 1)
