@@ -150,7 +150,8 @@ class Engine:
         return self.database.read(lambda tx: tx.one(select(table).where(table.c.id == row_id)))
 
     def rows(self, table: Any) -> list[Row[Any]]:
-        return list(self.database.read(lambda tx: tx.all(select(table).order_by(table.c.id))))
+        first = next(iter(table.c))
+        return list(self.database.read(lambda tx: tx.all(select(table).order_by(first))))
 
     def deposit_of(self, account_id: int) -> Row[Any]:
         return self.database.read(lambda tx: tx.one(select(deposit).where(deposit.c.account_id == account_id)))
