@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "accounts": ("cli.accounts", "accounts", "Freeze, unfreeze and write off."),
     "treasury": ("cli.accounts", "treasury", "Addresses of the house."),
     "eth": ("cli.ethereum", "eth", "The Ethereum seed."),
+    "assets": ("cli.assets", "assets", "Coins and tokens."),
     "tasks": ("cli.tasks", "tasks", "Periodic work."),
     "audit": ("cli.auditing", "audit", "What operators did."),
 }

@@ -32,8 +32,8 @@ def native(tx: Tx, chain: str) -> str:
 
 
 def on_chain(tx: Tx, chain: str) -> list[Row[Any]]:
-    """All enabled assets of a chain, its own coin first."""
-    found = tx.all(select(table).where(table.c.chain == chain, table.c.enabled == 1).order_by(table.c.code))
+    """All assets of a chain, its own coin first; disabled ones too: what we hold of them is still ours to count."""
+    found = tx.all(select(table).where(table.c.chain == chain).order_by(table.c.code))
     return sorted(found, key=lambda row: row.contract is not None)
 
 

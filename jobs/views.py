@@ -86,11 +86,15 @@ def _addresses(
     facts = _by_id(tx, queries.ADDRESS_FACTS, [row.id for row in rows])
     shown = [_address(tx, row, facts[row.id]) for row in rows]
     if books is not None:
-        shared = {name: [a.code for a in on_chain(tx, name)] for name, book in books.items() if book.shared}
+        shared = {name: _taken(tx, name) for name, book in books.items() if book.shared}
         for row, view in zip(rows, shown, strict=True):
             view |= _as_payable(tx, row, facts[row.id].contract, books[row.chain], asked or row.asset)
             view["assets"] = shared.get(row.chain, [row.asset])
     return shown
+
+
+def _taken(tx: Tx, chain: str) -> list[str]:
+    return [row.code for row in on_chain(tx, chain) if row.enabled]
 
 
 def _as_payable(tx: Tx, row: Row[Any], contract: str | None, book: AddressBook, code: str) -> View:

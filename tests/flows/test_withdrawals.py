@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs import tokens
 from tests.flows.engine import Engine
 
 
@@ -38,3 +39,12 @@ def test_a_task_that_has_run_rests_for_its_interval(engine: Engine) -> None:
         assert engine.runtime.advance("task", row.id, woken=True) == 1, row.name
         after = engine.row(engine.runtime.sagas["task"].table, row.id)
         assert after.due_at >= after.updated_at + row.interval_us, row.name
+
+
+def test_what_was_queued_leaves_also_when_its_asset_is_disabled_since(engine: Engine) -> None:
+    withdrawal_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.database.run(lambda tx: tokens.set_enabled(tx, "BTC", False, "test"), "test")
+    engine.tick()
+    engine.chain.mine(6)
+    engine.tick()
+    assert engine.state(withdrawal_id) == "completed"
