@@ -75,7 +75,7 @@ class Look:
     books: AssetBooks
     balance: ChainBalance
     sights: Sequence[Sight]
-    moving: bool  #: the node tells of other deposits than the rows do: where the difference lies cannot be told now
+    moving: bool  #: the node tells of other deposits than the rows do: at which place cannot be told now
     hot_index: int | None
     report: Report
 
@@ -133,9 +133,9 @@ def _look(
 ) -> Look:
     recorded = {key: units for key, units, _ in books.uncredited}
     news = _news(books, page, credited)
-    return Look(
-        books, balance, sights, news != recorded, hot_index, _report(books, balance, sights, sum(news.values()))
-    )
+    moving = news != recorded or bool(balance.pending_units and balance.at_index)
+    report = _report(books, balance, sights, sum(news.values()))
+    return Look(books, balance, sights, moving, hot_index, report)
 
 
 def _report(books: AssetBooks, balance: ChainBalance, sights: Sequence[Sight], news: int) -> Report:

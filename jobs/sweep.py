@@ -7,7 +7,7 @@ again nothing else is planned for that index.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -98,6 +98,7 @@ def start(row: Row[Any], services: Services) -> Outcome:
     if offer is None:
         return StillWaiting(due_us=WATCH_US, reason="fees_too_high", detail=f"the market asks {market.rate}")
     terms = wallet.sweep_terms(facts.token)
+    terms = replace(terms, weight=terms.weight * (1 + facts.dead))  # it may need more than most do
     return _coin(facts, terms, offer, row) if facts.token is None else _token(facts, terms, offer, row)
 
 

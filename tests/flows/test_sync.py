@@ -175,7 +175,7 @@ def look_again(ethereum: EthereumEngine) -> None:
 
 
 def test_where_the_hot_wallet_is_no_single_address_a_surplus_stays_unexplained(engine: Engine) -> None:
-    """Somebody pays to our change: nothing can be booked to anybody there, and withdrawals stop until a person knows."""
+    """Somebody pays to our change: nothing can be booked to anybody, and withdrawals stop until a person knows."""
     engine.withdraw(engine.funded(1_000_000), 100_000)
     engine.tick()
     with engine.chain.state() as s:

@@ -22,6 +22,7 @@ from wallets.monero.sending import Sending
 from wallets.monero.spending import PAYEES_MAX, Spending
 from wallets.monero.state import NodeState
 from wallets.protocol import (
+    HOT,
     ChainBalance,
     DepositPage,
     FeeMarket,
@@ -31,10 +32,15 @@ from wallets.protocol import (
     SeenDeposit,
     SignedTransaction,
     Spend,
+    SweepTerms,
+    SweepTerms,
     TokenFacts,
     TxStatus,
     WalletIdentity,
 )
+
+#: Bytes of a transaction that spends a dozen outputs of an account: one takes about 1500, each further one 700.
+SWEEP_WEIGHT = 10_000
 
 
 class MoneroWallet:
@@ -61,14 +67,17 @@ class MoneroWallet:
         timeout_seconds: float = 60,
     ) -> None:
         client = MoneroClient(wallet_url, daemon_url, name, password, timeout_seconds)
-        coins, marks, own = Coins(client), Marks(client), OwnAddresses(client, layout)
+        coins, marks = Coins(client), Marks(client)
+        self._own = OwnAddresses(client, layout)
+        self._apart = layout == "account"
+        self._own = own
         self._keys = WalletKeys(client, network, layout)
         self._deposits = Deposits(client)
         self._state = NodeState(client, network, layout)
         self._holds = Holds(client, coins, marks)
         self._sending = Sending(client, marks)
-        self._spending = Spending(client, coins, self._holds, marks, own, self._sending)
-        self._liquidity = Liquidity(client, coins, own)
+        self._spending = Spending(client, coins, self._holds, marks, self._own, self._sending)
+        self._liquidity = Liquidity(client, coins, self._own)
 
     def open(self) -> WalletIdentity:
         return self._keys.open()
@@ -123,6 +132,14 @@ class MoneroWallet:
 
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         return self._liquidity.split(parts, rate_max)
+
+    def sweep_terms(self, token: str | None = None) -> SweepTerms:
+        return self._own.sweep_terms()
+
+    def sweep_terms(self, token: str | None = None) -> SweepTerms:
+        if not self._apart or token is not None:
+            raise LookupError("the money of this layout is all in one account")
+        return SweepTerms(self._own.at_target(HOT), SWEEP_WEIGHT)
 
     def token_facts(self, contract: str) -> TokenFacts:
         raise LookupError("monero has no tokens")
