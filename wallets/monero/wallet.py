@@ -22,7 +22,6 @@ from wallets.monero.sending import Sending
 from wallets.monero.spending import PAYEES_MAX, Spending
 from wallets.monero.state import NodeState
 from wallets.protocol import (
-    HOT,
     ChainBalance,
     DepositPage,
     FeeMarket,
@@ -33,14 +32,10 @@ from wallets.protocol import (
     SignedTransaction,
     Spend,
     SweepTerms,
-    SweepTerms,
     TokenFacts,
     TxStatus,
     WalletIdentity,
 )
-
-#: Bytes of a transaction that spends a dozen outputs of an account: one takes about 1500, each further one 700.
-SWEEP_WEIGHT = 10_000
 
 
 class MoneroWallet:
@@ -69,8 +64,6 @@ class MoneroWallet:
         client = MoneroClient(wallet_url, daemon_url, name, password, timeout_seconds)
         coins, marks = Coins(client), Marks(client)
         self._own = OwnAddresses(client, layout)
-        self._apart = layout == "account"
-        self._own = own
         self._keys = WalletKeys(client, network, layout)
         self._deposits = Deposits(client)
         self._state = NodeState(client, network, layout)
@@ -135,11 +128,6 @@ class MoneroWallet:
 
     def sweep_terms(self, token: str | None = None) -> SweepTerms:
         return self._own.sweep_terms()
-
-    def sweep_terms(self, token: str | None = None) -> SweepTerms:
-        if not self._apart or token is not None:
-            raise LookupError("the money of this layout is all in one account")
-        return SweepTerms(self._own.at_target(HOT), SWEEP_WEIGHT)
 
     def token_facts(self, contract: str) -> TokenFacts:
         raise LookupError("monero has no tokens")
