@@ -52,7 +52,9 @@ def _acts(tx: Tx, limit: int, target: str | None) -> list[dict[str, object]]:
 @audit.command()
 def verify() -> None:
     """Walk the chain of hashes. Exit 1 when a row was changed, removed or added by hand."""
-    faults, head = open_services().database.read(lambda tx: (log.faults(tx), tx.one(select(audit_head))))
+    faults, head = open_services().database.read(
+        lambda tx: (log.faults(tx), tx.one(select(audit_head))), consistent=True
+    )
     if faults:
         raise LedgerBroken("; ".join(faults))
     click.echo(f"{head.audit_id} rows, whole; head {head.hash}")

@@ -35,7 +35,7 @@ def check(books: bool) -> None:
     name = database.read(lambda tx: tx.value(select(installation.c.public_id)))
     click.echo(f"{name}: settings, schema {migrations.head()} and mode {settings.mode} are right")
     if books:
-        faults = database.read(lambda tx: balances.faults(tx) + audit.faults(tx))
+        faults = database.read(lambda tx: balances.faults(tx) + audit.faults(tx), consistent=True)
         if faults:
             raise LedgerBroken("; ".join(faults))
         click.echo("every balance is the sum of its postings, and the audit log is whole")
