@@ -18,7 +18,7 @@ from ledger.accounts import HOUSE_ACCOUNT, Owner, house
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, StateConflict
 from ledger.postings import Leg
-from ledger.schema import account, approval, deposit, ledger_account, payment, payment_item, task, withdrawal
+from ledger.schema import account, approval, deposit, ledger_account, payment, payment_item, withdrawal
 
 
 class Busy(StateConflict):
@@ -142,9 +142,6 @@ def _check_unpaid(tx: Tx, row: Row[Any]) -> None:
 
 def run_task(tx: Tx, name: str, actor: str) -> None:
     """Make a periodic task due now."""
-    row_id = tx.value(select(task.c.id).where(task.c.name == name))
-    if row_id is None:
+    if not tasks.run_now(tx, name):
         raise NotFound(f"no task {name}; see `coffer tasks list`")
-    tx.execute(update(task).where(task.c.id == row_id).values(due_at=tx.now, wakes=task.c.wakes + 1))
     audit.record(tx, actor, "task.run", name, {})
-    tx.wake("task", row_id)

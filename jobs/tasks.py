@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs.saga import SECOND, Outcome, Saga, Step
@@ -74,6 +74,16 @@ def found(tx: Tx, chains: Collection[str] = CHAINS) -> None:
             values = {"name": name, "queue": queue, "interval_us": int(seconds * SECOND), "state": TaskState.ACTIVE}
             with suppress(IntegrityError), tx.savepoint():  # another process may make it in this very moment
                 tx.execute(insert(task).values(clock | values))
+
+
+def run_now(tx: Tx, name: str) -> bool:
+    """Make a task due now; False when there is none of this name."""
+    row_id = tx.value(select(task.c.id).where(task.c.name == name))
+    if row_id is None:
+        return False
+    tx.execute(update(task).where(task.c.id == row_id).values(due_at=tx.now, wakes=task.c.wakes + 1))
+    tx.wake("task", row_id)
+    return True
 
 
 def wake_all(tx: Tx, work: str) -> None:
