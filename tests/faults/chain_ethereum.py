@@ -27,6 +27,7 @@ CHAIN_ID = 31337
 SEED, SEED_KEY = "0c" * 32, "7d" * 32
 COLD_ADDRESS = checksummed(sha256(b"cold").digest()[:20])
 TOKEN, TOKEN_DECIMALS = "TOK", 6
+FIRST_BLOCKS = 10
 #: Indices whose money the invariants look for; no flow gives out as many.
 LOOKED_AT = 40
 POLICY: dict[str, dict[str, Any]] = {
@@ -79,7 +80,7 @@ class EthereumNode(Node):
 
     def make(self, case: Path) -> None:
         self._node.start()
-        self._node.mine(10)
+        self._node.mine(FIRST_BLOCKS)
         seed.store(_seed_file(case), seed.secret_of_hex(SEED), seed_keys.LocalKey.from_hex(SEED_KEY))
 
     def save(self, kept: Path) -> None:
@@ -191,7 +192,7 @@ class EthereumOutside(Outside):
 
     def _moved(self) -> Iterator[tuple[str, str, str, int, str | None, int]]:
         """(key, sender, payee, units, token, height) of all that blocks have moved."""
-        for height in range(1, self.node.height() + 1):
+        for height in range(FIRST_BLOCKS + 1, self.node.height() + 1):
             for tx in self._block(height)["transactions"]:
                 receipt = self.node.receipt(tx["hash"])
                 if receipt is None or receipt["status"] != "0x1":
@@ -202,8 +203,8 @@ class EthereumOutside(Outside):
                 for place, log in enumerate(receipt["logs"]):
                     if log["topics"][0] == TRANSFER:
                         sender, payee = (self._text("0x" + topic[-40:]) for topic in log["topics"][1:3])
-                        key, token = f"{tx['hash']}:log:{place}", self._text(log["address"])
-                        yield key, sender, payee, int(log["data"], 16), token, height
+                        units, token = int(log["data"], 16), self._text(log["address"])
+                        yield f"{tx['hash']}:log:{place}:{units}", sender, payee, units, token, height
 
     def _waiting(self) -> Iterator[tuple[str, str, str, int, str | None, int]]:
         """The same of what waits in the pool: plain payments, and calls of `transfer`."""

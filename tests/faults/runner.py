@@ -97,7 +97,7 @@ class Runner:
         except (AssertionError, RuntimeError) as error:
             with self._lock:
                 self.totals.broken.append(str(task))
-                print(f"VIOLATION without any crash: {task}\n{str(error)[-4000:]}", flush=True)
+                print(f"VIOLATION without any crash: {task}\n{str(error)[:1_000]}\n…{str(error)[-3_000:]}", flush=True)
             return []
         with self._lock:
             self.totals.points += len(points)
