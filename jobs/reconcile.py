@@ -108,10 +108,10 @@ def look_at(services: Services, chain: str, more: Collection[int] = ()) -> list[
 
 
 def of_asset(services: Services, asset: str, chain: str) -> Report:
-    """The report of one asset. Raises `LookupError` for one that its chain does not list (it is disabled)."""
+    """The report of one asset. Raises `LookupError` for one that its chain does not have."""
     found = next((report for report in reconcile(services, chain) if report.asset == asset), None)
     if found is None:
-        raise LookupError(f"{asset} is not enabled on {chain}")
+        raise LookupError(f"{chain} has no {asset}")
     return found
 
 
