@@ -104,9 +104,20 @@ def _open_deposits(tx: Tx, name: str) -> dict[str, Row[Any]]:
 
 
 def _as_seen(row: Row[Any]) -> SeenDeposit:
-    status = DepositStatus(row.seen)
+    """With all that was told of it when it was found: a chain that tells part of that only then leaves it as it was."""
     return SeenDeposit(
-        row.output_key, row.txid, row.address, row.units, status, row.height, row.block_hash, token=row.contract
+        key=row.output_key,
+        txid=row.txid,
+        address=row.address,
+        units=row.units,
+        status=DepositStatus(row.seen),
+        height=row.height,
+        block_hash=row.block_hash,
+        coinbase=bool(row.coinbase),
+        spendable_depth=row.spendable_depth,
+        token=row.contract,
+        locked=bool(row.locked),
+        suspect=row.suspect or "",
     )
 
 
