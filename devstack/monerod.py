@@ -75,7 +75,11 @@ class Monerod:
 
     def generate(self, blocks: int, address: str) -> list[str]:
         """Mines to a main address (not a subaddress), the pool's transactions first; the block hashes, oldest first."""
-        return list(self.rpc.call("generateblocks", amount_of_blocks=blocks, wallet_address=address)["blocks"])
+        patience_seconds = 60.0 + 2 * blocks
+        mined = self.rpc.call(
+            "generateblocks", amount_of_blocks=blocks, wallet_address=address, timeout_seconds=patience_seconds
+        )
+        return list(mined["blocks"])
 
     def pop_blocks(self, blocks: int) -> int:
         """Takes the last blocks away; their transactions go back to the pool. The number of blocks left."""

@@ -14,6 +14,8 @@ from wallets.protocol import Tip
 
 #: More blocks than this are not read within one call: wallet-rpc reads them by itself, in steps, and answers between.
 BEHIND_MAX = 200
+#: How often it looks for them.
+AUTO_REFRESH_SECONDS = 5
 #: In the wallet file: the name under which this installation knows it.
 NAME_ATTRIBUTE = "coffer.wallet"
 _NO_ATTRIBUTE = -45
@@ -38,6 +40,7 @@ class Sync:
             tip = self._daemon.tip()
             behind = tip.height + 1 - self.wallet_height()
             if behind > BEHIND_MAX:
+                self._client.read("auto_refresh", enable=True, period=AUTO_REFRESH_SECONDS)
                 raise NodeNotReady(f"the wallet has {behind} blocks to read", reason="syncing")
             self._refresh()
             if self.wallet_height() == tip.height + 1 and self._daemon.tip() == tip:
@@ -48,7 +51,7 @@ class Sync:
         raise NodeNotReady("the wallet does not keep up with the chain", reason="syncing")
 
     def _refresh(self) -> None:
-        """Twice where the first fails: after a restart of monerod, wallet-rpc notices only then that its line is dead."""
+        """Twice where the first fails: only so does wallet-rpc notice that its line to a restarted monerod is dead."""
         try:
             self._client.read("refresh")
         except NodeNotReady as error:
