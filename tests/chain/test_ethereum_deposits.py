@@ -30,15 +30,6 @@ def present(rig: AnvilRig, deposit: SeenDeposit) -> SeenDeposit:
     return rig.wallet.look_up_deposits([deposit])[deposit.key]
 
 
-def as_another(rig: AnvilRig, transaction: dict[str, str]) -> str:
-    """A transaction of somebody else than the outside payer, with a nonce of his own."""
-    other = rig.outside_address()
-    rig.node.set_balance(other, ETH)
-    rig.node.rpc("anvil_impersonateAccount", other)
-    fields = {"from": other, "nonce": "0x0", "gas": hex(200_000)}
-    return str(rig.node.rpc("eth_sendTransaction", transaction | fields))
-
-
 # Tokens
 
 
@@ -277,7 +268,7 @@ def test_a_token_deposit_keeps_its_key_in_another_block_behind_other_events(evm:
     cursor = evm.read_on().cursor
     assert present(evm, before).status is DepositStatus.POOL
     louder = {"to": token, "data": encode(load("GoodToken"), "mint", [evm.outside_address(), 1])}
-    as_another(evm, louder | {"gasPrice": hex(10**11)})
+    evm.as_another(louder | {"gasPrice": hex(10**11)})
     evm.mine()
     [after] = evm.seen(txid, cursor)
     assert evm.node.receipt(txid)["logs"][0]["logIndex"] != old_index
@@ -293,7 +284,7 @@ def test_a_deposit_whose_transaction_does_something_else_in_its_new_block_is_gon
     [before] = evm.seen(txid)
     raw = str(evm.node.rpc("eth_getRawTransactionByHash", txid))
     evm.node.reorg(1)
-    evm.node.settle(as_another(evm, {"to": token, "data": encode(load("PausableToken"), "setPaused", [True])}))
+    evm.node.settle(evm.as_another({"to": token, "data": encode(load("PausableToken"), "setPaused", [True])}))
     evm.node.send_raw(raw)
     assert evm.node.settle(txid)["status"] == "0x0"
     gone = present(evm, before)

@@ -145,6 +145,34 @@ def test_what_the_chain_calls_final_is_told(evm: AnvilRig) -> None:
     assert evm.read_on().final_height == evm.node.height() - 64
 
 
+class Late:
+    """A client that once gives the receipt of a block that has left the chain, as one of several nodes might."""
+
+    def __init__(self, rig: EthereumRig, receipt: object) -> None:
+        self._client = rig.client
+        self._receipt = receipt
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def read(self, method: str, *params: object) -> object:
+        if method == "eth_getTransactionReceipt" and self._receipt is not None:
+            stale, self._receipt = self._receipt, None
+            return stale
+        return self._client.read(method, *params)
+
+
+def test_a_receipt_of_a_block_that_is_gone_is_no_confirmation(evm: AnvilRig) -> None:
+    evm.fund(0, ETH)
+    tx = evm.send(payee(evm))
+    evm.mine()
+    receipt = evm.node.receipt(tx.txid)
+    evm.node.reorg(1)
+    evm.client = Late(evm, receipt)  # type: ignore[assignment]
+    evm.wallet = evm.wallet_with()
+    assert evm.state(tx) is TxState.UNKNOWN
+
+
 # Nonces used elsewhere
 
 
@@ -154,6 +182,7 @@ def test_a_nonce_used_elsewhere_is_found_with_its_depth_and_its_user(evm: AnvilR
     tx = evm.make(payee(evm))
     evm.mine(3)
     thief = stolen(evm, 0)
+    evm.as_another({"to": evm.outside_address(), "value": "0x1", "gasPrice": hex(10**11)})  # first in its block
     evm.mine(blocks)
     status = evm.status(tx)
     assert (status.state, status.depth, status.conflicting) == (TxState.CONFLICTED, blocks, (thief,))

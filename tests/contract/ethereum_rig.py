@@ -213,6 +213,14 @@ class AnvilRig(EthereumRig):
     def evict(self, txid: str) -> None:
         self.node.drop(txid)
 
+    def as_another(self, transaction: dict[str, str]) -> str:
+        """The first transaction of somebody who is neither us nor the outside payer; waits for a block."""
+        other = self.outside_address()
+        self.node.set_balance(other, self.coin)
+        self.node.rpc("anvil_impersonateAccount", other)
+        fields = {"from": other, "nonce": "0x0", "gas": hex(200_000)}
+        return str(self.node.rpc("eth_sendTransaction", transaction | fields))
+
     def close(self) -> None:
         super().close()
         with suppress(OSError):

@@ -101,6 +101,11 @@ def test_what_only_waits_in_the_pool_is_told_too(chain: EthereumRig) -> None:
     chain.fund(0, ETH)
     sent = chain.send(payee(chain))
     assert chain.propose(payee(chain)).expects == sent.resources
+    assert chain.wallet.open().used == sent.resources
+    chain.mine()
+    later = chain.send(payee(chain))
+    assert chain.propose(payee(chain)).expects == (*sent.resources, *later.resources)
+    assert chain.wallet.open().used == (*sent.resources, *later.resources)
 
 
 def test_a_new_wallet_has_used_nothing(chain: EthereumRig) -> None:
@@ -216,7 +221,8 @@ def test_a_payment_that_reverts_in_its_block_took_its_gas_and_its_nonce(chain: E
     chain.wallet.broadcast(tx)
     chain.node.settle(tx.txid)
     status = chain.status(tx)
-    assert (status.state, status.depth) == (TxState.FAILED, 1)
+    assert status.state is TxState.FAILED
+    assert status.depth >= 1
     assert chain.token_balance(token, address) == 0
     assert chain.wallet.balance().total_units == ETH - chain.cost(tx)
     chain.wallet.broadcast(tx)
@@ -292,6 +298,15 @@ def test_the_coin_of_an_index_is_swept_to_the_hot_wallet_and_is_no_deposit(chain
     assert balance.at_index == {0: units, 3: terms.weight * chain.rate - chain.cost(tx), 4: 0}
     assert (balance.total_units, balance.spendable_units) == (ETH - chain.cost(tx), units)
     assert tx.resources == (f"{chain.address(3).lower()}:0",)
+
+
+@needs(Trait.APART)
+def test_what_an_index_has_done_before_stops_nobody(chain: EthereumRig) -> None:
+    """Its money stays ours whatever happens, and an imported seed may have used any of its indices."""
+    chain.fund(3, ETH)
+    chain.perform(chain.sweep_spend(3, ETH // 10))
+    again = chain.wallet.propose(chain.sweep_spend(3, ETH // 10), chain.rate, chain.rate_max)
+    assert (again.resources, again.expects) == ((f"{chain.address(3).lower()}:1",), ())
 
 
 @needs(Trait.APART, Trait.WAITS)

@@ -105,10 +105,14 @@ def test_a_read_is_repeated_once_when_the_node_hangs_up(server: Server) -> None:
         server.client().read("eth_a")
 
 
-def test_what_sends_is_never_repeated(server: Server) -> None:
+@pytest.mark.parametrize(
+    "answer", [None, http("502 Bad Gateway"), http("429 Too Many")], ids=["hangs_up", "502", "429"]
+)
+def test_what_sends_is_never_repeated(server: Server, answer: bytes | None) -> None:
+    """The library would, five times over (NODES 0.12)."""
     client = server.client()
     client.read("eth_a")
-    server.script = [None]
+    server.script = [answer]
     with pytest.raises(NodeUnavailable):
         client.change("eth_sendRawTransaction", "0x00")
     assert [request["method"] for request in server.requests] == ["eth_a", "eth_sendRawTransaction"]

@@ -20,7 +20,6 @@ from ledger.errors import (
 from wallets.ethereum.addresses import HOT_INDEX
 from wallets.ethereum.client import Call, EthereumClient, RpcRefused
 from wallets.ethereum.contracts import load
-from wallets.ethereum.nonces import Nonce, expected
 from wallets.ethereum.reply import data_of, quantity_of
 from wallets.ethereum.tokens import balance_call, transfer_call, uint_of
 from wallets.ethereum.transaction import PLAIN_GAS, Delegation, Keys, Plan, resource
@@ -41,15 +40,15 @@ class Delegations:
         self._sweeper = sweeper
         self._proven = False
 
-    def needed(self, spend: Spend, excluded: Collection[str]) -> tuple[tuple[Delegation, ...], Sequence[Nonce]]:
-        """The authorizations that this spend needs now, and the nonces that they use. Raises `WalletBusy` when one of
-        these is bound to another payment."""
+    def needed(self, spend: Spend, excluded: Collection[str]) -> tuple[Delegation, ...]:
+        """The authorizations that this spend needs now. Raises `WalletBusy` when a nonce that one of them uses is bound
+        to another payment."""
         delegate = self.delegate_of(spend)
         addresses = [self._keys.address(index) for index in spend.sources]
         calls: list[Call] = [("eth_getCode", [address, "latest"]) for address in addresses]
         calls += [("eth_getTransactionCount", [address, "latest"]) for address in addresses]
         answers = self._client.read_many(calls)
-        found, nonces = [], []
+        found = []
         for place, (index, address) in enumerate(zip(spend.sources, addresses, strict=True)):
             runs = _runs(data_of(answers[place], "eth_getCode"), address)
             if runs == delegate:
@@ -58,10 +57,9 @@ class Delegations:
             if resource(address, nonce) in excluded:
                 raise WalletBusy(f"another transaction of {address} is on its way")
             found.append(Delegation(index, address, delegate, nonce))
-            nonces.append(Nonce(nonce, expected(address, [nonce])))
         if not found and not spend.outputs:
             raise InvalidInput("/sources", "none of these addresses runs any code")
-        return tuple(found), nonces
+        return tuple(found)
 
     def delegate_of(self, spend: Spend) -> str:
         """The contract whose code the sources are to run: none, for a spend that pays nobody."""

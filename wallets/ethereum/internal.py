@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ledger.errors import NodeProtocolError
+from ledger.errors import NodeProtocolError, NodeUnavailable
 from wallets.ethereum.blocks import Moved
 from wallets.ethereum.client import EthereumClient, RpcRefused
 from wallets.ethereum.reply import Record
@@ -62,10 +62,12 @@ class Internal:
             return []
         try:
             answer = self._client.read("debug_traceBlockByHash", block_hash, _TRACER)
-        except RpcRefused as refusal:
+        except (RpcRefused, NodeUnavailable) as error:
+            # A node that does answer other questions has not gone away over this one: one heavy block must not stop
+            # the reading of all that follow.
             if self._client.read("eth_getBlockByHash", block_hash, False) is None:
                 raise Moved from None
-            _log.warning("block %s cannot be traced: %s", block_hash, refusal.message)
+            _log.warning("block %s cannot be traced: %s", block_hash, error.detail)
             return []
         traces = [Record(item, "debug_traceBlockByHash") for item in list_of(answer, "debug_traceBlockByHash")]
         if [trace.hash("txHash") for trace in traces] != list(txids):

@@ -7,7 +7,7 @@ it can be mined.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ledger.errors import WalletBusy
@@ -25,23 +25,23 @@ class Nonce:
     """The next nonce of an address, and the resources that the chain and the pool show as used before it."""
 
     value: int
-    expects: tuple[str, ...]
+    used: tuple[str, ...]
 
 
 def next_nonce(client: EthereumClient, address: str, excluded: Collection[str]) -> Nonce:
     """Raises `WalletBusy` when too many transactions of this address are on their way."""
-    mined, pending = (
-        quantity_of(answer, "eth_getTransactionCount")
-        for answer in client.read_many([("eth_getTransactionCount", [address, tag]) for tag in ("latest", "pending")])
-    )
+    mined, used = used_nonces(client, address)
     taken = {nonce for nonce in range(mined, mined + IN_FLIGHT_MAX) if resource(address, nonce) in excluded}
     if len(taken) == IN_FLIGHT_MAX:
         raise WalletBusy(f"{IN_FLIGHT_MAX} transactions of {address} are on their way")
-    value = next(nonce for nonce in range(mined, mined + IN_FLIGHT_MAX) if nonce not in taken)
-    # What waits in the pool counts like what is mined: a database that was restored from yesterday knows neither.
-    return Nonce(value, expected(address, {mined, pending}))
+    return Nonce(next(nonce for nonce in range(mined, mined + IN_FLIGHT_MAX) if nonce not in taken), used)
 
 
-def expected(address: str, counts: Iterable[int]) -> tuple[str, ...]:
-    """The last nonces before these counts of transactions."""
-    return tuple(resource(address, count - 1) for count in sorted(counts) if count > 0)
+def used_nonces(client: EthereumClient, address: str) -> tuple[int, tuple[str, ...]]:
+    """How many transactions of this address are mined, and the resources last used in chain and pool.
+
+    What waits in the pool counts like what is mined: a database that was restored from yesterday knows neither.
+    """
+    answers = client.read_many([("eth_getTransactionCount", [address, tag]) for tag in ("latest", "pending")])
+    counts = [quantity_of(answer, "eth_getTransactionCount") for answer in answers]
+    return counts[0], tuple(resource(address, count - 1) for count in sorted(set(counts)) if count > 0)

@@ -16,7 +16,7 @@ from ledger.errors import (
     NodeProtocolError,
     WalletBusy,
 )
-from wallets.ethereum.addresses import EthereumAddressBook
+from wallets.ethereum.addresses import HOT_INDEX, EthereumAddressBook
 from wallets.ethereum.client import EthereumClient, RpcRefused
 from wallets.ethereum.delegation import (
     AUTHORIZATION_GAS,
@@ -60,14 +60,14 @@ class Spending:
         what = plan(spend, self._keys, self._sweeper)
         sender = self._keys.address(what.index)
         nonce = next_nonce(self._client, sender, excluded)
-        delegations, others = self._delegations.needed(spend, excluded) if spend.batched else ((), ())
+        delegations = self._delegations.needed(spend, excluded) if spend.batched else ()
         fee_cap, tip = self._price(rate, rate_max)
         coins = self._check_funds(what, sender)
         gas = self._gas(spend, what, sender, delegations)
         draft = Draft(self._chain_id, sender, nonce.value, what, gas, fee_cap, tip, delegations)
-        return self._proposal(spend, draft, rate_max, coins, [nonce, *others])
+        return self._proposal(spend, draft, rate_max, coins, nonce)
 
-    def _proposal(self, spend: Spend, draft: Draft, rate_max: int, coins: int, nonces: Sequence[Nonce]) -> Proposal:
+    def _proposal(self, spend: Spend, draft: Draft, rate_max: int, coins: int, nonce: Nonce) -> Proposal:
         bearable = coins - draft.plan.value
         if draft.fee_units > bearable:
             raise InsufficientHotFunds(
@@ -79,7 +79,8 @@ class Spending:
             draft.payload(),
             max(draft.fee_units, min(draft.gas * rate_max, bearable)),
             self._own_payees(spend),
-            expects=tuple(name for nonce in nonces for name in nonce.expects),
+            # Of other indices nothing is expected: what they pay stays ours, and a seed may have been used before.
+            expects=nonce.used if draft.plan.index == HOT_INDEX else (),
         )
 
     def _check_payees(self, spend: Spend) -> None:

@@ -10,12 +10,13 @@ from wallets.ethereum.client import EthereumClient, RpcRefused
 from wallets.ethereum.deposits import Deposits
 from wallets.ethereum.hd import HARDENED
 from wallets.ethereum.internal import Internal
-from wallets.ethereum.reply import block_of, quantity_of
+from wallets.ethereum.nonces import used_nonces
+from wallets.ethereum.reply import block_of
 from wallets.ethereum.sending import Sending
 from wallets.ethereum.spending import Spending
 from wallets.ethereum.state import NodeState, latest
 from wallets.ethereum.tokens import facts
-from wallets.ethereum.transaction import PLAIN_GAS, Keys, resource
+from wallets.ethereum.transaction import PLAIN_GAS, Keys
 from wallets.protocol import (
     ChainBalance,
     DepositPage,
@@ -79,17 +80,10 @@ class EthereumWallet:
         hot = self._keys.address(HOT_INDEX)
         if EthereumAddressBook(self._chain_id).at(self._keys.xpub, HOT_INDEX) != hot:
             raise NodeProtocolError("the account's public key gives other addresses than its keys have")
-        genesis, count = self._client.read_many(
-            [("eth_getBlockByNumber", ["0x0", False]), ("eth_getTransactionCount", [hot, "latest"])]
-        )
+        genesis = block_of(self._client.read("eth_getBlockByNumber", "0x0", False), "eth_getBlockByNumber")
         self._check_serves(hot)
-        used = quantity_of(count, "eth_getTransactionCount")
-        return WalletIdentity(
-            block_of(genesis, "eth_getBlockByNumber").hash,
-            self._keys.xpub,
-            HOT_INDEX,
-            (resource(hot, used - 1),) if used > 0 else (),
-        )
+        _, used = used_nonces(self._client, hot)
+        return WalletIdentity(genesis.hash, self._keys.xpub, HOT_INDEX, used)
 
     def _check_serves(self, hot: str) -> None:
         """That the node answers what reading the chain needs: receipts by block, and the state of recent blocks."""
