@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "accounts": ("cli.accounts", "accounts", "Freeze, unfreeze and write off."),
     "treasury": ("cli.treasury", "treasury", "The house's own money: where it lies, addresses for it."),
     "sweep": ("cli.sweeps", "sweep", "What lies on indices, and collecting it."),
-    "eth": ("cli.ethereum", "eth", "The Ethereum seed."),
+    "eth": ("cli.ethereum", "eth", "The Ethereum seed, and contracts."),
     "assets": ("cli.assets", "assets", "Coins and tokens."),
     "tasks": ("cli.tasks", "tasks", "Periodic work."),
     "audit": ("cli.auditing", "audit", "What operators did."),

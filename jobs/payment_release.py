@@ -39,7 +39,8 @@ def release(row: Row[Any], services: Services) -> Outcome:
         return StillAlive(reason="still_alive", detail=alive, due_us=None, effect=partial(_for_review, alive))
     services.wallet(row.chain).free(services.database.read(lambda tx: _own_resources(tx, row.id)))
     services.require_signer().release(row.public_id)  # others may sign what it was to pay
-    return Released(due_us=None, reason=row.declined or row.status_reason, effect=_release)
+    told = row.status_detail if row.status_reason == row.declined else None
+    return Released(due_us=None, reason=row.declined or row.status_reason, detail=told, effect=_release)
 
 
 def _alive(row: Row[Any], services: Services) -> str | None:
