@@ -83,8 +83,6 @@ def call(
         known, name = _function(function)
         values = arguments.read(texts, arguments.types_of(known, name), book, _hot(services))
         data = encode(known, name, values)
-    except InvalidInput:
-        raise
     except (LookupError, ValueError) as error:
         raise InvalidInput("/function", str(error)) from None
     row = _carry_out(services, Order(CHAIN, to, data, function), actor, again, wait_seconds)
