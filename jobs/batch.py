@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import alarms, payment_make, withdrawal
+from jobs import alarms, payment_make, promised, withdrawal
 from jobs.assets import contract_of
 from jobs.payment_build import ALONE
 from jobs.saga import SECOND
@@ -94,13 +94,17 @@ def _plan(services: Services, chain: str, code: str, rows: list[Row[Any]], rules
     wallet = services.wallet(chain)
     market = wallet.fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
     rate = min(market.rate, rules.payment_rate_max)
-    token, room = services.database.read(lambda tx: (contract_of(tx, code), payment_make.room(tx, chain)))
+
+    def read(tx: Tx) -> tuple[str | None, int, int]:
+        return contract_of(tx, code), payment_make.room(tx, chain), promised.units(tx, chain).get(code, 0)
+
+    token, room, out = services.database.read(read)
     if room == 0:
         return Plan(code, 0, 0, again_us=2 * SECOND)
     outputs_max = min(rules.payment_outputs, wallet.payees_max)
     balance = wallet.balance(token)
     # The fee of a token comes out of other money; that of a coin out of the same.
-    groups, aside = group(rows, outputs_max, balance.spendable_units + (token is not None))
+    groups, aside = group(rows, outputs_max, balance.spendable_units - out + (token is not None))
     again_us = 0 if len(rows) == LOOK_MAX and len(groups) <= room else 2 * SECOND if len(groups) > room else None
     return Plan(code, rate, rules.payment_rate_max, groups[:room], aside, again_us, _wait(aside, balance, rows))
 

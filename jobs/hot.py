@@ -1,6 +1,6 @@
-"""The hot wallet: too little raises an alarm, too much moves to cold, and outputs are split ahead of use.
+"""The hot wallet: too little raises an alarm, too much moves to cold, outputs are split ahead of use, gaps are filled.
 
-Each of the three looks at one asset and decides from the rows and the wallet's word; the payments do the rest.
+Each of these looks at one asset and decides from the rows and the wallet's word; the payments do the rest.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import alarms, payment_make
+from jobs import alarms, payment_make, promised
 from jobs.assets import native, on_chain
+from jobs.payment_build import live_resources
 from jobs.payment_make import Item
 from jobs.saga import SECOND
 from jobs.services import Services, require_healthy
@@ -38,10 +39,11 @@ class Facts:
     code: str
     contract: str | None
     rules: AssetPolicy
-    queued: int  #: units of withdrawals that wait to be paid
+    queued: int  #: units of withdrawals that wait to be paid, or are on their way and not taken yet
     arriving: int  #: units on chain that are credited to nobody yet
     may_cold: bool
     may_split: bool
+    may_fill: bool  #: nothing is being built that would fill a gap by itself
     pays_gas: bool  #: tokens of its chain cannot move without it
 
 
@@ -52,6 +54,8 @@ def task_step(row: Row[Any], services: Services) -> Ran:
     acts: list[_Act] = []
     for facts in assets:
         acts += _asset(services, chain, facts, coin)
+        if facts.may_fill:
+            acts += _fill(services, chain, facts, coin)
 
     def effect(tx: Tx, _: Row[Any]) -> None:
         for act in acts:
@@ -75,10 +79,11 @@ def _fact(tx: Tx, chain: str, code: str, contract: str | None, *, tokens: bool) 
         code,
         contract,
         policy.of(tx, code),
-        sum(row.units for row in tx.all(select(w.units).where(waiting))),
+        sum(row.units for row in tx.all(select(w.units).where(waiting))) + promised.units(tx, chain).get(code, 0),
         sum(row.units for row in tx.all(select(d.units).where(coming))),
         pauses.reason(tx, code, "withdrawals") is None and _free(tx, chain, code, "cold"),
         pauses.reason(tx, code, "sweeps") is None and _free(tx, chain, code, "split"),
+        contract is None and _idle(tx, chain) and _free(tx, chain, code, "fill"),
         tokens and contract is None,
     )
 
@@ -110,6 +115,23 @@ def _asset(services: Services, chain: str, facts: Facts, coin: AssetPolicy) -> l
             rate = _rate(wallet, coin)
             plans.append(payment_make.Plan(chain, facts.code, "split", items, rate, rules.payment_rate_max))
     return [partial(_judge_low, facts=facts, balance=balance), *(partial(_make, plan) for plan in plans)]
+
+
+def _fill(services: Services, chain: str, facts: Facts, coin: AssetPolicy) -> list[_Act]:
+    """A nonce that a payment left when it was let go holds up all that were signed after it (FAULTS E11)."""
+    wallet = services.wallet(chain)
+    outputs = wallet.fill(services.database.read(lambda tx: live_resources(tx, chain)))
+    if not outputs:
+        return []
+    items = [Item(output.address, output.units, target_idx=HOT) for output in outputs]
+    plan = payment_make.Plan(chain, facts.code, "fill", items, _rate(wallet, coin), coin.payment_rate_max)
+    return [lambda tx: _make(plan, tx) if _idle(tx, chain) else None]
+
+
+def _idle(tx: Tx, chain: str) -> bool:
+    """Whether no payment is choosing its resources."""
+    p = payment.c
+    return tx.value(select(p.id).where(p.chain == chain, p.state == "building").limit(1)) is None
 
 
 def _rate(wallet: ChainWallet, coin: AssetPolicy) -> int:

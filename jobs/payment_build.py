@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, or_, select
 
-from jobs import alarms, payment_books
+from jobs import alarms, payment_books, promised
 from jobs.assets import on_chain
 from jobs.payment_contents import Contents, contents, flow_of, proposal_of, sign_request, stored
 from jobs.saga import SECOND, Effect, Outcome
@@ -98,6 +98,7 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
     wallet.free(wallet.held() - live)  # locks whose payment never came to own them
     try:
         proposal = _propose(row, services, what, live | unripe)
+        promised.check(services, row, what.spend, proposal)
     except WalletBusy as error:
         return Crowded(reason="wallet_busy", detail=error.detail[:512], due_us=2 * SECOND)
     except FundsLocked as error:

@@ -1,0 +1,47 @@
+"""What went wrong once on the way of money over an EVM chain, each with the books held against the chain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import select, update
+
+from jobs import payment_make
+from ledger import pauses
+from ledger.money import UNITS_BOUND
+from ledger.schema import payment, resource, withdrawal
+from tests.flows.ethereum_engine import ETHER, FINAL_BLOCKS, GWEI, EthereumEngine
+from wallets.ethereum.contracts import encode, load
+
+
+def test_a_deposit_that_brought_less_than_it_says_stays_suspect_when_it_is_asked_for_again(
+    ethereum: EthereumEngine,
+) -> None:
+    fee = ethereum.add_token("FEE", "FeeToken", True, deposit_tiers=((UNITS_BOUND, 3),))
+    customer = ethereum.account()
+    home = ethereum.address(customer, fee)
+    ethereum.give("FEE", home.address, 100 * 10**6)
+    ethereum.mine(1)
+    ethereum.mine(3)
+    [row] = ethereum.deposits()
+    assert (row.state, row.suspect) == ("held", "balance_mismatch")
+    assert ethereum.available(customer, "FEE") == 0
+
+
+def test_tokens_on_their_way_out_are_not_promised_twice(ethereum: EthereumEngine) -> None:
+    ethereum.stock()
+    good = ethereum.add_token("GOOD", sweep_minimum_units=10**9)
+    first, second = ethereum.funded(100 * 10**6, good), ethereum.funded(100 * 10**6, good)
+    ethereum.give("GOOD", ethereum.hot, 150 * 10**6)
+    one = ethereum.withdraw(first, 90 * 10**6, ethereum.outside(), asset="GOOD")
+    ethereum.tick()
+    two = ethereum.withdraw(second, 90 * 10**6, ethereum.outside(), asset="GOOD")
+    ethereum.tick()
+    assert (ethereum.state(one), ethereum.state(two)) == ("broadcast", "queued")
+    ethereum.mine(3)
+    assert (ethereum.state(one), ethereum.state(two)) == ("completed", "queued")
+    assert ethereum.row(withdrawal, two).status_reason == "insufficient_hot_funds"
+    ethereum.give("GOOD", ethereum.hot, 50 * 10**6)
+    ethereum.mine(3)
+    assert ethereum.state(two) == "completed"
+    ethereum.agree()
