@@ -25,8 +25,8 @@ from devstack.programs import ROOT, find, version_of
 _NOBODY = sha256(b"coffer devstack: nobody has this key").digest()[:20]
 
 
-#: The token that the world of this stack pays with, beside the coins.
-TOKEN = "USDT"  # noqa: S105 - no password
+#: The token that the world of a stack may pay with, beside the coins.
+TOKEN, TOKEN_DECIMALS, TOKEN_SUPPLY = "USDT", 6, 10**12
 
 
 class ChainNodes(ABC):
@@ -46,7 +46,7 @@ class ChainNodes(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """This chain's part of `.run/stack.json`."""
+        """This chain's part of `.run/stack.json`. Asks no node: it may be down at the moment."""
 
     def stop(self) -> None:
         """Harmless when nothing runs."""
@@ -179,6 +179,8 @@ class EthereumNodes(ChainNodes):
 
     def __init__(self, folder: Path, block_seconds: int | None) -> None:
         self.node = Anvil(folder / "anvil", block_time_seconds=block_seconds)
+        self.token: str | None = None  #: its contract, once there is one
+        self._payer = ""
         seed_key = kept_secret(_secrets(folder) / "ethereum-seed-key")
         seed_file = _secrets(folder) / "ethereum-seed"
         if not seed_file.exists():
@@ -198,9 +200,26 @@ class EthereumNodes(ChainNodes):
 
     def start(self) -> None:
         self.node.start()
+        self._payer = self.node.payer
 
     def describe(self) -> dict[str, Any]:
-        return {"network": "anvil", "chain_id": CHAIN_ID, "rpc_url": self.node.url, "payer": self.node.payer}
+        return {
+            "network": "anvil",
+            "chain_id": CHAIN_ID,
+            "rpc_url": self.node.url,
+            "payer": self._payer,
+            "token": self.token,
+        }
+
+    def deploy_token(self) -> str:
+        """A token of which the outside payer has all; its contract, as Coffer writes addresses."""
+        from eth_utils.address import to_checksum_address
+
+        from wallets.ethereum.contracts import creation, load
+
+        made = self.node.deploy(creation(load("GoodToken"), (TOKEN, TOKEN_DECIMALS, self.node.payer, TOKEN_SUPPLY)))
+        self.token = str(to_checksum_address(made))
+        return self.token
 
 
 def _make_seed(file: Path, key: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from devstack.anvil import Anvil
 from devstack.bitcoind import Bitcoind
-from devstack.chains import BitcoinNodes, ChainNodes, EthereumNodes, MoneroNodes
+from devstack.chains import TOKEN, TOKEN_DECIMALS, BitcoinNodes, ChainNodes, EthereumNodes, MoneroNodes
 from devstack.environment import Connections, all_settings, environment_of
 from devstack.files import private_folder, write_private
 from devstack.keys import StackKeys, read_keys
@@ -28,6 +28,8 @@ from devstack.redis import RedisServer
 from devstack.roles import CHAINS, roles_of
 
 Database = Literal["sqlite", "mariadb"]
+#: What a stack with a token puts into its Ethereum hot wallet.
+HOT_WEI = 9 * 10**17
 _DATABASE_NAME = "coffer"
 _COMMAND_TIMEOUT_SECONDS = 120
 
@@ -37,7 +39,8 @@ class Stack:
 
     The servers are attributes (`bitcoind`, `monerod`, `anvil`, `redis` …), our processes are in `processes`; each can
     be killed, paused and started again one by one. Each of the `chains` costs seconds of start. Blocks come on command;
-    with `block_seconds` the chain of anvil goes on by itself. `tell` gets a line for each step of the start.
+    with `block_seconds` the chain of anvil goes on by itself. With `token` there is a token on it, USDT, and the house
+    has ether in its hot wallet, for gas. `tell` gets a line for each step of the start.
     `overrides` are settings that win over the stack's own, such as COFFER_CRASHPOINT.
     """
 
@@ -48,6 +51,7 @@ class Stack:
         *,
         chains: Collection[str] = ("bitcoin",),
         block_seconds: int | None = None,
+        token: bool = False,
         overrides: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -55,6 +59,7 @@ class Stack:
         self.logs = private_folder(folder / "logs")
         self.db = db
         self.chains = tuple(chain for chain in CHAINS if chain in chains)
+        self._token = token
         self._tell = tell
         self.redis = RedisServer(self.folder / "redis")
         self.mariadb = MariaDB(self.folder / "mariadb") if db == "mariadb" else None
@@ -90,9 +95,14 @@ class Stack:
 
     @property
     def anvil(self) -> Anvil:
-        nodes = self.nodes["ethereum"]
-        assert isinstance(nodes, EthereumNodes)
-        return nodes.node
+        return self._ethereum.node
+
+    @property
+    def token(self) -> str:
+        """The contract of the token."""
+        if self._ethereum.token is None:
+            raise LookupError("this stack has no token")
+        return self._ethereum.token
 
     @property
     def api_url(self) -> str:
@@ -112,9 +122,13 @@ class Stack:
         """Returns when the API answers ready and the keys exist. Whatever was started is ended when that fails."""
         try:
             self._start_servers()
+            if self._token:
+                self._add_token()  # before the worker, which learns at its start how much of it may leave
             self.start_processes()
             self._tell("making API keys")
             self.keys = read_keys(self._run("devstack.keys"))
+            if self._token:
+                self._fund_hot_wallet()
         except BaseException:
             self.stop()
             raise
@@ -203,6 +217,22 @@ class Stack:
             self.mariadb.create_database(_DATABASE_NAME)
         self.cli("db", "upgrade")
 
+    def _add_token(self) -> None:
+        """Deployed by the outside world; an asset by an operator's command, as any token."""
+        known = next((a for a in json.loads(self.cli("assets", "list", "--json")) if a["code"] == TOKEN), None)
+        if known is not None:  # a stack whose data were kept
+            self._ethereum.token = known["contract"]
+            return
+        contract = self._ethereum.deploy_token()
+        self.cli("assets", "add", TOKEN, "--contract", contract, "--decimals", str(TOKEN_DECIMALS), "--as", "devstack")
+
+    def _fund_hot_wallet(self) -> None:
+        """Ether of the house, for gas. Up to one ether, twelve blocks make it so."""
+        hot = json.loads(self.cli("eth", "seed", "show", "--json"))["hot_address"]
+        if self.anvil.balance(hot) == 0:
+            self.anvil.pay(hot, HOT_WEI)
+            self.anvil.mine(12)
+
     def _nodes(self, chain: str, block_seconds: int | None) -> ChainNodes:
         if chain == "ethereum":
             return EthereumNodes(self.folder, block_seconds)
@@ -218,6 +248,12 @@ class Stack:
     def _monero(self) -> MoneroNodes:
         nodes = self.nodes["monero"]
         assert isinstance(nodes, MoneroNodes)
+        return nodes
+
+    @property
+    def _ethereum(self) -> EthereumNodes:
+        nodes = self.nodes["ethereum"]
+        assert isinstance(nodes, EthereumNodes)
         return nodes
 
     def _process(self, name: str, role: str) -> Daemon:

@@ -19,15 +19,26 @@ from types import FrameType
 
 import click
 
+from devstack.chains import TOKEN
 from devstack.files import private_folder, write_private
 from devstack.process import DaemonFailed
 from devstack.programs import ROOT, ProgramMissing
 from devstack.revive import Reviver
+from devstack.roles import CHAINS
 from devstack.stack import Database, Stack
 
 RUN = ROOT / ".run"
 DEFAULT_NAME = "default"
+#: Between blocks of the Ethereum chain; the others come on command.
+BLOCK_SECONDS = 2
 _LOOK_SECONDS = 0.5
+#: Asset, amount, and the blocks that make it the customer's.
+_EXAMPLES = (
+    ("BTC", "0.005", 1),
+    ("XMR", "0.5", 12),
+    ("ETH", "0.5", 12),
+    (TOKEN, "100", 12),
+)
 
 
 class Refused(Exception):
@@ -64,7 +75,8 @@ def stack_files(name: str) -> list[Path]:
 
 def _run(folder: Path, name: str, db: Database, keep: bool, signals: _Signals) -> None:
     _clear(folder, db, keep)
-    stack, reviver = Stack(folder, db, tell=_say), Reviver()
+    stack = Stack(folder, db, chains=CHAINS, block_seconds=BLOCK_SECONDS, token=True, tell=_say)
+    reviver = Reviver()
     files = stack_files(name)
     try:
         with signals.breaking():
@@ -162,6 +174,12 @@ def _greet(stack: Stack, name: str, file: Path) -> None:
     _say(f"ready: {stack.api_url} (docs at {stack.api_url}/docs), database {stack.db}")
     _say(f"addresses, keys and credentials: {file.relative_to(ROOT)}")
     _say(f"for the coffer command: set -a; . .run/{name}/environment; set +a")
+    outsider = ".venv/bin/python -m devstack.outsider" + ("" if name == DEFAULT_NAME else f" --name {name}")
+    _say(f'for curl: eval "$({outsider} shell)"; then for example')
+    _say('  curl -s -H "Authorization: Bearer $KEY" $API/v1/assets')
+    _say("to pay a customer's address from outside, and to have it confirmed:")
+    for asset, amount, blocks in _EXAMPLES:
+        _say(f"  {outsider} pay {asset} ADDRESS {amount} --mine {blocks}")
     _say("test coins only; Ctrl-C ends it")
 
 

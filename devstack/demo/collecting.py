@@ -30,7 +30,8 @@ def collect(scene: Scene) -> None:
 
 def told(scene: Scene, begun: int) -> None:
     """What our addresses sent since a block, and that the chain carried out all of it."""
-    names = {address.lower(): name for name, address in scene.ours.items()}
+    customers = scene.totals.customers
+    names = {a.lower(): f"{name}'s address" if name in customers else name for name, a in scene.ours.items()}
     for move in scene.ethereum.moves(begun + 1, scene.ours.values()):
         scene.checks.same("it was carried out", move.status, "0x1")
         coin = USDT if move.token else ETH

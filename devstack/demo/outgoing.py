@@ -107,7 +107,7 @@ def _request(scene: Scene, name: str, coin: Coin, amount: int) -> Leaving:
 
 
 def _reference(name: str, coin: Coin) -> str:
-    return f"payout-{name.lower()}-{coin.code}"
+    return f"{name}-{coin.code}".lower()
 
 
 def _repeat(scene: Scene, one: Leaving) -> None:

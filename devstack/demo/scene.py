@@ -13,7 +13,6 @@ from devstack.demo.outside.monero import OutsideMonero
 from devstack.demo.shop import Shop
 from devstack.demo.teller import Teller
 
-
 World = OutsideBitcoin | OutsideMonero | OutsideEthereum
 
 

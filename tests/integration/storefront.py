@@ -32,6 +32,21 @@ class Shop:
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
         return self._patiently("GET", path, None, None)
 
+    def ready_address(self, account: str, asset: str) -> str:
+        """A new address of the account, once it may be shown."""
+        _, made = self.post(f"/accounts/{account}/addresses", {"asset": asset})
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while made["status"] != "ready":
+            assert time.monotonic() < deadline, made
+            time.sleep(0.1)
+            _, made = self.get(f"/addresses/{made['id']}")
+        return str(made["address"])
+
+    def available(self, account: str) -> dict[str, str]:
+        """What the account may spend, by asset; assets it never had are left out."""
+        _, found = self.get(f"/accounts/{account}/balances")
+        return {line["asset"]: line["available"]["amount"] for line in found["data"]}
+
     def _patiently(self, method: str, path: str, body: Any, key: str | None) -> tuple[int, dict[str, Any]]:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
