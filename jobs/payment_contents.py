@@ -64,11 +64,16 @@ def _spend(tx: Tx, row: Row[Any], items: Sequence[Row[Any]]) -> Spend:
     return Spend(
         outputs=tuple(Output(item.address, item.units) for item in items),
         token=contract_of(tx, row.asset),
-        sources=tuple(item.source_idx for item in items if item.source_idx is not None),
+        sources=tuple(item.source_idx for item in items if item.source_idx is not None) or _cleared(row),
         targets=tuple(item.target_idx for item in items if item.target_idx is not None),
-        call=None if row.call is None else Call(row.call["to"], row.call["data"]),
+        call=None if row.call is None or row.batched else Call(row.call["to"], row.call["data"]),
         batched=bool(row.batched),
     )
+
+
+def _cleared(row: Row[Any]) -> tuple[int, ...]:
+    """The indices of a batch that moves nothing and only takes code away (`jobs.sweep_clear`)."""
+    return tuple(row.call["clear"]) if row.batched and row.call is not None else ()
 
 
 def proposal_of(row: Row[Any]) -> Proposal:
@@ -99,7 +104,7 @@ def sign_request(row: Row[Any], what: Contents) -> SignRequest:
         purpose=row.purpose,
         fee_asset=row.fee_asset,
         targets=what.spend.targets,
-        call=row.call,
+        call=None if row.batched else row.call,
         mac=row.mac,
         token=what.spend.token,
         chain=row.chain,

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select
 
-from jobs import holdings, payment_make, sweep_rows, sweep_rules
+from jobs import holdings, payment_make, sweep_clear, sweep_rows, sweep_rules
 from jobs.assets import native, on_chain
 from jobs.saga import SECOND
 from jobs.services import Services, chain_row, require_healthy
@@ -92,6 +92,9 @@ def _plan(tx: Tx, chain: str, terms: Mapping[str, SweepTerms], offer: Price) -> 
         for start in range(0, len(together), max(1, found.batch_max)):
             if payment_make.room(tx, chain):
                 _batch(tx, chain, together[start : start + found.batch_max], found, offer)
+    at_once = max(found.batch_max for found in terms.values())
+    if at_once:
+        sweep_clear.plan(tx, chain, at_once, offer)
 
 
 def _batch(tx: Tx, chain: str, places: Sequence[Place], terms: SweepTerms, offer: Price) -> None:

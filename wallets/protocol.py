@@ -369,6 +369,11 @@ class ChainWallet(Protocol):
         not wait for change; empty where there are enough, or where change can be spent at once."""
         ...
 
+    def fill(self, live: Collection[str]) -> Sequence[Output]:
+        """Payments to ourselves that use up what payments of ours wait for and no `live` resource stands for: a nonce
+        before theirs, left by a payment that was let go. Any other payment does the same. Empty where none waits."""
+        ...
+
     def sweep_terms(self, token: str | None = None) -> SweepTerms:
         """What it takes to collect the coin, or a token, from an index. Raises `LookupError` where nothing lies
         apart."""

@@ -6,11 +6,13 @@ import pytest
 from sqlalchemy import select, update
 
 from jobs.hot import Facts, to_cold
-from ledger import pauses, policy
+from ledger import accounts, pauses, policy
+from ledger.errors import NodeUnavailable
 from ledger.policy import AssetPolicy
 from ledger.schema import payment
 from tests.flows.engine import Engine
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
+from wallets.protocol import Proposal, SignedTransaction, Spend
 
 
 def cold_payments(engine: Engine) -> list[str]:
@@ -105,7 +107,7 @@ def test_tokens_and_ether_move_to_cold(ethereum: EthereumEngine) -> None:
 
 
 def facts(rules: AssetPolicy, *, queued: int = 0, arriving: int = 0) -> Facts:
-    return Facts("BTC", None, rules, queued, arriving, True, True, False)
+    return Facts("BTC", None, rules, queued, arriving, True, True, False, False)
 
 
 RULES = AssetPolicy(hot_ceiling_units=100_000, hot_keep_units=40_000)
@@ -131,3 +133,35 @@ def test_without_a_part_to_keep_the_ceiling_stays() -> None:
     assert to_cold(facts(rules), 100_900, apart=False) == 0  # below the least withdrawal: a fee for crumbs
     assert to_cold(facts(AssetPolicy()), 10**12, apart=False) == 0
     assert policy.DEFAULTS["BTC"].hot_ceiling_units == 0
+
+
+def test_a_nonce_that_was_left_behind_is_used_up(ethereum: EthereumEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of two payments is let go when both have their nonces; nothing else is paid that would fill the gap."""
+    ethereum.stock()
+    good, paused = ethereum.add_token("GOOD"), ethereum.add_token("PAUSE", "PausableToken")
+    for asset in (good, paused):
+        ethereum.set_policy(asset.code, sweep_minimum_units=10**12)
+        ethereum.give(asset.code, ethereum.hot, 50 * 10**6)
+    one, two = ethereum.funded(50 * 10**6, good), ethereum.funded(50 * 10**6, paused)
+    wallet = ethereum.services.wallet("ethereum")
+    sign = wallet.sign
+
+    def falters(proposal: Proposal, spend: Spend) -> SignedTransaction:
+        if spend.token == ethereum.contracts["GOOD"]:
+            raise NodeUnavailable("it went away")
+        return sign(proposal, spend)
+
+    monkeypatch.setattr(wallet, "sign", falters)
+    first = ethereum.withdraw(one, 10**7, ethereum.outside(), asset="GOOD")
+    ethereum.tick()
+    second = ethereum.withdraw(two, 10**7, ethereum.outside(), asset="PAUSE")
+    ethereum.tick()
+    monkeypatch.undo()
+    ethereum.database.run(lambda tx: accounts.freeze(tx, one, "test"), "test")
+    ethereum.tick()
+    assert (ethereum.state(first), ethereum.state(second)) == ("queued", "broadcast")
+    for _ in range(3):
+        ethereum.mine(2)
+    assert [row.state for row in ethereum.payments("fill")] == ["settled"]
+    assert ethereum.state(second) == "completed"
+    ethereum.agree()

@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from ledger import pauses
 from ledger.money import UNITS_BOUND
-from ledger.schema import sweep
+from ledger.schema import payment, sweep
 from tests.flows.ethereum_engine import ETHER, GWEI, EthereumEngine
 from wallets.ethereum.contracts import encode, load
 
@@ -225,3 +225,29 @@ def test_many_token_addresses_are_swept_in_one_transaction(ethereum: EthereumEng
     assert ethereum.node.code(home.address) == "0x"
     assert [ethereum.available(customer, "GOOD") for customer in customers] == [50 * 10**6, 51 * 10**6, 52 * 10**6]
     ethereum.agree()
+
+
+def test_code_that_a_batch_gave_is_taken_away_a_day_later(ethereum: EthereumEngine) -> None:
+    ethereum.stock()
+    ethereum.services.wallets = {"ethereum": ethereum.make_wallet(ethereum.deployed("Sweeper", ethereum.hot))}
+    good = ethereum.add_token("GOOD", sweep_batched=1)
+    home = ethereum.address(ethereum.funded(50 * 10**6, good))
+    ethereum.mine(3)
+    assert ethereum.sweeps()[0].state == "swept"
+    assert ethereum.node.code(home.address).startswith("0xef0100")
+    ethereum.tick(2)
+    assert len(ethereum.payments("sweep")) == 1
+    a_day_later(ethereum)
+    for _ in range(3):
+        ethereum.mine(2)
+    assert ethereum.node.code(home.address) == "0x"
+    assert ethereum.payments("sweep")[1].state == "settled"
+    a_day_later(ethereum)
+    ethereum.tick(2)
+    assert len(ethereum.payments("sweep")) == 2  # it is done
+    ethereum.agree()
+
+
+def a_day_later(ethereum: EthereumEngine) -> None:
+    earlier = update(payment).values(created_at=payment.c.created_at - 25 * 3_600 * 10**6)
+    ethereum.database.run(lambda tx: tx.execute(earlier), "test")

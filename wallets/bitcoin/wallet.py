@@ -98,6 +98,9 @@ class BitcoinWallet:
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         return ()  # own change can be spent at once
 
+    def fill(self, live: Collection[str]) -> Sequence[Output]:
+        return ()  # no payment waits for another one's resource
+
     def sweep_terms(self, token: str | None = None) -> SweepTerms:
         raise LookupError("bitcoin has one wallet for all indices")
 

@@ -45,3 +45,11 @@ def used_nonces(client: EthereumClient, address: str) -> tuple[int, tuple[str, .
     answers = client.read_many([("eth_getTransactionCount", [address, tag]) for tag in ("latest", "pending")])
     counts = [quantity_of(answer, "eth_getTransactionCount") for answer in answers]
     return counts[0], tuple(resource(address, count - 1) for count in sorted(set(counts)) if count > 0)
+
+
+def has_gap(client: EthereumClient, address: str, live: Collection[str]) -> bool:
+    """Whether a nonce that nobody has comes before one of these resources that waits."""
+    mined = quantity_of(client.read("eth_getTransactionCount", address, "latest"), "eth_getTransactionCount")
+    start = resource(address, 0)[:-1]
+    taken = {int(key.removeprefix(start)) for key in live if key.startswith(start)}
+    return any(nonce not in taken for nonce in range(mined, max(taken, default=mined)))

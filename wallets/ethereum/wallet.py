@@ -10,7 +10,7 @@ from wallets.ethereum.client import EthereumClient, RpcRefused
 from wallets.ethereum.deposits import Deposits
 from wallets.ethereum.hd import HARDENED
 from wallets.ethereum.internal import Internal
-from wallets.ethereum.nonces import used_nonces
+from wallets.ethereum.nonces import has_gap, used_nonces
 from wallets.ethereum.reply import block_of
 from wallets.ethereum.sending import Sending
 from wallets.ethereum.spending import Spending
@@ -145,6 +145,10 @@ class EthereumWallet:
 
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         return ()  # what is left after a payment can be spent at once
+
+    def fill(self, live: Collection[str]) -> Sequence[Output]:
+        hot = self._keys.address(HOT_INDEX)
+        return (Output(hot, 1),) if has_gap(self._client, hot, live) else ()
 
     def sweep_terms(self, token: str | None = None) -> SweepTerms:
         batch_max = 0 if token is None or self._sweeper is None else BATCH_SWEEP_MAX

@@ -233,6 +233,9 @@ class FakeWallet:
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         return ()
 
+    def fill(self, live: Collection[str]) -> Sequence[Output]:
+        return ()  # no payment waits for another one's resource
+
     def sweep_terms(self, token: str | None = None) -> SweepTerms:
         raise LookupError("the model chain has one wallet for all indices")
 

@@ -126,6 +126,9 @@ class MoneroWallet:
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:
         return self._liquidity.split(parts, rate_max)
 
+    def fill(self, live: Collection[str]) -> Sequence[Output]:
+        return ()  # no payment waits for another one's resource
+
     def sweep_terms(self, token: str | None = None) -> SweepTerms:
         return self._own.sweep_terms()
 
