@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ledger.errors import NodeNotReady, NodeProtocolError, TransactionRefused
 from wallets.ethereum.client import EthereumClient, RpcRefused
+from wallets.ethereum.hd import checksummed
 from wallets.ethereum.reply import Receipt, Record, block_of, hash_of, quantity_of, receipt_of
 from wallets.ethereum.state import final_height
 from wallets.ethereum.tokens import transfers
@@ -86,7 +87,7 @@ class Sending:
             height=receipt.height,
             block_hash=receipt.block_hash,
             fee_units=receipt.fee_units,
-            contract=receipt.contract,
+            contract=None if receipt.contract is None else checksummed(bytes.fromhex(receipt.contract[2:])),
             final=final is not None and receipt.height <= final,
         )
 
