@@ -96,7 +96,8 @@ def _plan(services: Services, chain: str, code: str, rows: list[Row[Any]], rules
     rate = min(market.rate, rules.payment_rate_max)
 
     def read(tx: Tx) -> tuple[str | None, int, int]:
-        return contract_of(tx, code), payment_make.room(tx, chain), promised.units(tx, chain).get(code, 0)
+        out = promised.units(tx, chain).get(code, 0)
+        return contract_of(tx, code), payment_make.room(tx, chain, customers=True), out
 
     token, room, out = services.database.read(read)
     if room == 0:

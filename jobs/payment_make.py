@@ -14,7 +14,8 @@ from ledger.db import Tx
 from ledger.ids import new_id
 from ledger.schema import payment, payment_item
 
-#: Payments of a chain that may wait for their resources at once; more would only stand in each other's way.
+#: Payments of a chain that may wait for their resources at once, of customers and of the house each; more would only
+#: stand in each other's way.
 BUILDING_MAX = 32
 
 
@@ -70,8 +71,10 @@ def make(tx: Tx, plan: Plan, public_id: str | None = None) -> int:
     return payment_id
 
 
-def room(tx: Tx, chain: str) -> int:
-    """How many more payments of this chain may be made now."""
+def room(tx: Tx, chain: str, *, customers: bool = False) -> int:
+    """How many more payments of this chain may be made now, for `customers` or for the house: its own can wait long
+    (sweeps for cheaper gas) and must not stand in anybody's way."""
     p = payment.c
     query = select(func.count()).select_from(payment).where(p.chain == chain, p.state.in_(("building", "reserved")))
+    query = query.where(p.purpose == "withdrawal" if customers else p.purpose != "withdrawal")
     return max(0, BUILDING_MAX - int(tx.value(query) or 0))

@@ -127,7 +127,7 @@ def _token(facts: _Facts, terms: SweepTerms, offer: Price, row: Row[Any]) -> Out
     if missing == 0:
         return _started(row, facts.held, terms, offer)
     item = payment_make.Item(facts.address, missing, target_idx=row.idx)
-    plan = payment_make.Plan(row.chain, facts.coin, "gas", [item], offer.rate, offer.ceiling)
+    plan = payment_make.Plan(row.chain, facts.coin, "gas", [item], offer.rate, offer.hot_ceiling)
     return GasFirst(due_us=WATCH_US, effect=partial(_make, plan=plan, column="gas_payment_id"))
 
 

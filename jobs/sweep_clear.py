@@ -29,7 +29,7 @@ def plan(tx: Tx, chain: str, at_once: int, offer: Price) -> None:
     if indices and payment_make.room(tx, chain):
         call = {"clear": indices}
         coin = native(tx, chain)
-        made = payment_make.Plan(chain, coin, "sweep", (), offer.rate, offer.ceiling, call=call, batched=True)
+        made = payment_make.Plan(chain, coin, "sweep", (), offer.rate, offer.hot_ceiling, call=call, batched=True)
         payment_make.make(tx, made)
 
 

@@ -76,7 +76,7 @@ def listing(tx: Tx, chain: str) -> list[Place]:
     offer = sweep_rules.price(chain_row(tx, chain).fee_rate or 0, policy.of(tx, native(tx, chain)))
     if offer is None:
         return [
-            Place(each.asset, each.idx, each.units, "fees_too_high") for each in _survey(tx, chain, {}, Price(0, 0))
+            Place(each.asset, each.idx, each.units, "fees_too_high") for each in _survey(tx, chain, {}, Price(0, 0, 0))
         ]
     return _survey(tx, chain, weights, offer)
 
@@ -100,7 +100,7 @@ def _plan(tx: Tx, chain: str, terms: Mapping[str, SweepTerms], offer: Price) -> 
 def _batch(tx: Tx, chain: str, places: Sequence[Place], terms: SweepTerms, offer: Price) -> None:
     """One payment of the hot wallet for many indices; their sweeps wait for it together."""
     items = [payment_make.Item(terms.hot_address, p.units, source_idx=p.idx, target_idx=HOT) for p in places]
-    plan = payment_make.Plan(chain, places[0].asset, "sweep", items, offer.rate, offer.ceiling, batched=True)
+    plan = payment_make.Plan(chain, places[0].asset, "sweep", items, offer.rate, offer.hot_ceiling, batched=True)
     payment_id = payment_make.make(tx, plan)
     for place in places:
         _insert(tx, chain, place, payment_id)

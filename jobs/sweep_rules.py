@@ -14,17 +14,22 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a sweep offers now, and the most that it may ever come to, in the chain's rates."""
+    """What a sweep offers now, and the most that it may ever come to, in the chain's rates.
+
+    `hot_ceiling` is for what the hot wallet itself signs and pays: others queue behind that (an EVM chain takes its
+    transactions in the order of their nonces), so that it must be able to rise as high as they can.
+    """
 
     rate: int
     ceiling: int
+    hot_ceiling: int
 
 
 def price(market_rate: int, rules: AssetPolicy) -> Price | None:
     """None while the market is above what policy allows: sweeps can wait, and do."""
     if market_rate > rules.payment_rate_max:
         return None
-    return Price(market_rate, min(MARGIN * market_rate, rules.payment_rate_max))
+    return Price(market_rate, min(MARGIN * market_rate, rules.payment_rate_max), rules.payment_rate_max)
 
 
 def coin_verdict(held_units: int, weight: int, offer: Price, rules: AssetPolicy) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy import select, update
 
 from jobs import payment_make
-from ledger import pauses
+from ledger import pauses, policy
 from ledger.money import UNITS_BOUND
 from ledger.schema import payment, resource, withdrawal
 from tests.flows.ethereum_engine import ETHER, FINAL_BLOCKS, GWEI, EthereumEngine
@@ -45,3 +45,29 @@ def test_tokens_on_their_way_out_are_not_promised_twice(ethereum: EthereumEngine
     ethereum.mine(3)
     assert ethereum.state(two) == "completed"
     ethereum.agree()
+
+
+def test_sweeps_that_wait_for_cheaper_gas_do_not_keep_withdrawals_out(ethereum: EthereumEngine) -> None:
+    ethereum.stock()
+    ethereum.set_policy(sweep_minimum_units=10 * ETHER)
+    customer = ethereum.funded(ETHER)
+    home = ethereum.address(customer)
+    item = payment_make.Item(home.address, 1, target_idx=home.idx)
+    plan = payment_make.Plan("ethereum", "ETH", "gas", [item], rate=1, rate_max=1)
+    for _ in range(payment_make.BUILDING_MAX):
+        ethereum.database.run(lambda tx: payment_make.make(tx, plan), "test_waiting")
+    wanted = ethereum.withdraw(customer, ETHER // 2, ethereum.outside())
+    ethereum.tick()
+    assert {row.state for row in ethereum.payments("gas")} == {"building"}
+    assert ethereum.state(wanted) == "broadcast"
+
+
+def test_what_the_hot_wallet_signs_for_itself_may_rise_as_high_as_what_queues_behind_it(
+    ethereum: EthereumEngine,
+) -> None:
+    """All that it signs is mined in the order of its nonces: one that is stuck for its price stops every withdrawal."""
+    ethereum.stock()
+    ethereum.funded(50 * 10**6, ethereum.add_token("GOOD"))
+    [gas] = ethereum.payments("gas")
+    rules = ethereum.database.read(lambda tx: policy.of(tx, "ETH"))
+    assert gas.rate_max == rules.payment_rate_max
