@@ -39,8 +39,9 @@ class Facts:
     code: str
     contract: str | None
     rules: AssetPolicy
-    queued: int  #: units of withdrawals that wait to be paid, or are on their way and not taken yet
+    queued: int  #: units of withdrawals that wait to be paid
     arriving: int  #: units on chain that are credited to nobody yet
+    promised: int  #: units that payments take and no block has taken yet, where the balance does not know of it
     may_cold: bool
     may_split: bool
     may_fill: bool  #: nothing is being built that would fill a gap by itself
@@ -79,8 +80,9 @@ def _fact(tx: Tx, chain: str, code: str, contract: str | None, *, tokens: bool) 
         code,
         contract,
         policy.of(tx, code),
-        sum(row.units for row in tx.all(select(w.units).where(waiting))) + promised.units(tx, chain).get(code, 0),
+        sum(row.units for row in tx.all(select(w.units).where(waiting))),
         sum(row.units for row in tx.all(select(d.units).where(coming))),
+        promised.units(tx, chain).get(code, 0),
         pauses.reason(tx, code, "withdrawals") is None and _free(tx, chain, code, "cold"),
         pauses.reason(tx, code, "sweeps") is None and _free(tx, chain, code, "split"),
         contract is None and _idle(tx, chain) and _free(tx, chain, code, "fill"),
@@ -145,7 +147,7 @@ def to_cold(facts: Facts, spendable_units: int, *, apart: bool) -> int:
     rules = facts.rules
     if rules.hot_ceiling_units == 0:
         return 0
-    free = spendable_units - facts.queued - (0 if apart else facts.arriving)
+    free = spendable_units - facts.queued - facts.promised - (0 if apart else facts.arriving)
     if free <= rules.hot_ceiling_units:
         return 0
     units = free - (min(rules.hot_keep_units, rules.hot_ceiling_units) or rules.hot_ceiling_units)

@@ -106,8 +106,8 @@ def test_tokens_and_ether_move_to_cold(ethereum: EthereumEngine) -> None:
     ethereum.agree()
 
 
-def facts(rules: AssetPolicy, *, queued: int = 0, arriving: int = 0) -> Facts:
-    return Facts("BTC", None, rules, queued, arriving, True, True, False, False)
+def facts(rules: AssetPolicy, *, queued: int = 0, arriving: int = 0, promised: int = 0) -> Facts:
+    return Facts("BTC", None, rules, queued, arriving, promised, True, True, False, False)
 
 
 RULES = AssetPolicy(hot_ceiling_units=100_000, hot_keep_units=40_000)
@@ -125,6 +125,11 @@ RULES = AssetPolicy(hot_ceiling_units=100_000, hot_keep_units=40_000)
 )
 def test_what_may_leave_for_cold(spendable: int, queued: int, arriving: int, apart: bool, moved: int) -> None:
     assert to_cold(facts(RULES, queued=queued, arriving=arriving), spendable, apart=apart) == moved
+
+
+def test_what_is_promised_already_does_not_leave_for_cold() -> None:
+    assert to_cold(facts(RULES, promised=60_000), 160_000, apart=True) == 0
+    assert to_cold(facts(RULES, promised=60_000), 160_001, apart=True) == 60_001
 
 
 def test_without_a_part_to_keep_the_ceiling_stays() -> None:
