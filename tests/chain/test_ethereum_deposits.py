@@ -30,6 +30,20 @@ def present(rig: AnvilRig, deposit: SeenDeposit) -> SeenDeposit:
     return rig.wallet.look_up_deposits([deposit])[deposit.key]
 
 
+def calling(*calls: tuple[str, str]) -> str:
+    """The code of a deployment that makes these calls (contract, data) and leaves nothing."""
+    datas = [bytes.fromhex(data[2:]) for _, data in calls]
+    step = 40  # bytes of code for each call
+    start = step * len(calls) + 1
+    code = b""
+    for (contract, _), data in zip(calls, datas, strict=True):
+        copy = b"\x61" + len(data).to_bytes(2, "big") + b"\x61" + start.to_bytes(2, "big") + b"\x5f\x39"
+        call = b"\x5f\x5f\x60" + bytes([len(data)]) + b"\x5f\x5f\x73" + bytes.fromhex(contract[2:]) + b"\x5a\xf1\x50"
+        code += (copy + call).ljust(step, b"\x5b")
+        start += len(data)
+    return "0x" + (code + b"\x00" + b"".join(datas)).hex()
+
+
 # Tokens
 
 
@@ -57,6 +71,15 @@ def test_a_token_that_is_not_listed_is_nothing(evm: AnvilRig) -> None:
     evm.token()
     fake = evm.token(listed=False)
     assert shown(evm, evm.give_tokens(fake, 3, 5 * TOKENS)) == []
+
+
+def test_a_listed_and_an_unlisted_token_in_one_transaction_are_told_apart(evm: AnvilRig) -> None:
+    listed, other = evm.token(), evm.token(listed=False)
+    mint = encode(load("GoodToken"), "mint", [evm.address(3), 5 * TOKENS])
+    txid = evm.node.send({"data": calling((other, mint), (listed, mint), (other, mint))})
+    assert len(evm.node.settle(txid)["logs"]) == 3
+    assert shown(evm, txid) == [(evm.address(3), 5 * TOKENS, listed, "")]
+    assert [d.key.split(":")[1:3] for d in evm.seen(txid)] == [["log", "1"]]
 
 
 def test_a_transfer_that_only_says_false_is_nothing(evm: AnvilRig) -> None:
@@ -241,7 +264,10 @@ def test_the_cursor_stays_small_on_a_long_chain(evm: AnvilRig) -> None:
     assert heights[-1] <= final
 
 
-def test_a_deep_reorganisation_is_read_again_from_where_the_branches_part(evm: AnvilRig) -> None:
+def test_a_deep_reorganisation_is_read_again_from_where_the_branches_part(
+    evm: AnvilRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one page at least as far as before, however short pages are: a lower tip would look like lost blocks."""
     kept = evm.fund(3, ETH)
     evm.mine(2)
     lost = evm.fund(4, ETH, blocks=30)
@@ -250,8 +276,9 @@ def test_a_deep_reorganisation_is_read_again_from_where_the_branches_part(evm: A
     [credited] = [d for d in page.deposits if d.key == lost]
     evm.reorg(30, double_spent=credited.txid)
     new = evm.fund(5, 2 * ETH)
+    monkeypatch.setattr(deposits_module, "PAGE_BLOCKS", 4)
+    assert evm.wallet.deposits_since(page.cursor).tip.height >= page.tip.height
     after = evm.read_on(page.cursor)
-    assert after.tip.height >= page.tip.height
     assert new in {d.key for d in after.deposits}
     assert lost not in {d.key for d in after.deposits}
     assert (present(evm, credited).status, present(evm, credited).reason) == (DepositStatus.GONE, "vanished")
@@ -291,6 +318,17 @@ def test_a_deposit_whose_transaction_does_something_else_in_its_new_block_is_gon
     assert (gone.status, gone.reason, gone.height) == (DepositStatus.GONE, "orphaned", None)
 
 
+def test_coins_whose_transaction_fails_in_its_new_block_are_gone(evm: AnvilRig) -> None:
+    key = evm.fund(3, ETH)
+    [before] = evm.seen(key.split(":")[0])
+    raw = str(evm.node.rpc("eth_getRawTransactionByHash", before.txid))
+    evm.node.reorg(1)
+    evm.node.rpc("anvil_setCode", evm.address(3), "0x5f5ffd")  # the address runs code now, which refuses
+    evm.node.send_raw(raw)
+    assert evm.node.settle(before.txid)["status"] == "0x0"
+    assert (present(evm, before).status, present(evm, before).reason) == (DepositStatus.GONE, "orphaned")
+
+
 def test_an_inner_payment_is_found_again_in_its_new_block(evm: AnvilRig) -> None:
     forwarder = evm.deploy("Forwarder")
     txid = evm.invoke(forwarder, "Forwarder", "forward", evm.address(3), wei=ETH)
@@ -324,6 +362,33 @@ def test_a_page_that_the_chain_leaves_while_it_is_read_is_read_again(
     assert moved
     assert [d for d in page.deposits if d.txid == lost] == []
     assert page.tip.hash == evm.node.block()["hash"]
+
+
+class Late:
+    """A client that once gives the receipts of a chain that is gone, as one of several nodes might."""
+
+    def __init__(self, rig: AnvilRig, receipt: object) -> None:
+        self._client = rig.client
+        self._receipt = receipt
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def read_many(self, calls: list[tuple[str, list[object]]], *more: object) -> list[object]:
+        answers = self._client.read_many(calls)
+        if calls and calls[0][0] == "eth_getTransactionReceipt" and self._receipt is not None:
+            answers, self._receipt = [self._receipt], None
+        return answers
+
+
+def test_a_receipt_of_a_block_that_is_gone_confirms_no_deposit(evm: AnvilRig) -> None:
+    key = evm.fund(3, ETH)
+    [deposit] = evm.seen(key.split(":")[0])
+    receipt = evm.node.receipt(deposit.txid)
+    evm.node.reorg(1)
+    evm.client = Late(evm, receipt)  # type: ignore[assignment]
+    evm.wallet = evm.wallet_with()
+    assert present(evm, deposit).status is DepositStatus.GONE
 
 
 def test_a_node_of_another_chain_is_not_read_on(evm: AnvilRig, make_anvil: Callable[..., Anvil]) -> None:

@@ -68,6 +68,23 @@ def test_the_gap_that_a_payment_leaves_is_filled_by_the_next(chain: EthereumRig)
     assert chain.state(dropped) is TxState.CONFLICTED
 
 
+def test_a_gap_that_nobody_else_fills_is_filled_by_a_payment_to_ourselves(chain: EthereumRig) -> None:
+    chain.fund(0, ETH)
+    assert chain.wallet.fill(()) == ()
+    dropped = chain.make(payee(chain))
+    assert chain.wallet.fill(dropped.resources) == ()
+    waiting = chain.make(payee(chain), excluded=dropped.resources)
+    chain.wallet.broadcast(waiting)
+    outputs = tuple(chain.wallet.fill(waiting.resources))
+    assert [output.address for output in outputs] == [hot(chain)]
+    filler = chain.do(Spend(outputs, targets=(HOT,)), excluded=waiting.resources)
+    assert filler.resources == dropped.resources
+    chain.wallet.broadcast(filler)
+    chain.mine()
+    assert [chain.state(tx) for tx in (filler, waiting)] == [TxState.CONFIRMED] * 2
+    assert chain.wallet.fill(waiting.resources) == ()
+
+
 def test_no_more_than_sixteen_are_on_their_way(chain: EthereumRig) -> None:
     chain.fund(0, ETH)
     taken = {f"{hot(chain).lower()}:{nonce}" for nonce in range(IN_FLIGHT_MAX - 1)}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ledger.errors import NodeNotReady, NodeProtocolError, WrongNetwork
-from wallets.ethereum import locator
+from wallets.ethereum import blocks, locator
 from wallets.ethereum.client import RpcRefused
 from wallets.ethereum.internal import transfers_in
 from wallets.ethereum.locator import Mark
@@ -193,6 +193,60 @@ def test_a_trace_without_what_it_must_have_is_an_error() -> None:
     for broken in (None, [], {"type": 5}, {"to": TWO}, frame(calls={}), frame(calls=[frame(value="5")])):
         with pytest.raises(NodeProtocolError):
             list(transfers_in(HASH, broken))
+
+
+# Blocks in a row
+
+
+class Chain:
+    """Blocks by height, each told as the test says."""
+
+    def __init__(self, *blocks: dict[str, object] | None) -> None:
+        self.blocks = blocks
+
+    def read_many(self, calls: list[tuple[str, list[Any]]]) -> list[Any]:
+        return [self.blocks[int(params[0], 16)] for _, params in calls]
+
+
+def link(height: int, branch: str = "a", parent: str | None = None) -> dict[str, object]:
+    name = f"0x{ord(branch):02x}{height:062x}"
+    return BLOCK | {
+        "number": hex(height),
+        "hash": name,
+        "parentHash": parent or f"0x{ord(branch):02x}{height - 1:062x}",
+    }
+
+
+def test_headers_of_one_branch_follow_each_other() -> None:
+    chain = Chain(link(0), link(1), link(2))
+    read = blocks.follow(chain, [Mark(0, str(link(0)["hash"]))], 1, 2)  # type: ignore[arg-type]
+    assert [block.number for block in read] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [Chain(link(0), link(1), link(2, "b")), Chain(link(0), link(1, "b"), link(2, "b")), Chain(link(0), link(1), None)],
+)
+def test_headers_of_two_branches_are_not_mixed(chain: Chain) -> None:
+    with pytest.raises(blocks.Moved):
+        blocks.follow(chain, [Mark(0, str(link(0)["hash"]))], 1, 2)  # type: ignore[arg-type]
+
+
+def test_a_block_of_another_height_is_an_error() -> None:
+    with pytest.raises(NodeProtocolError):
+        blocks.follow(Chain(link(0), link(0)), [], 1, 1)  # type: ignore[arg-type]
+
+
+def test_a_chain_that_does_not_hold_still_is_not_ready() -> None:
+    tries: list[int] = []
+
+    def moving() -> None:
+        tries.append(1)
+        raise blocks.Moved
+
+    with pytest.raises(NodeNotReady):
+        blocks.settled(moving)
+    assert 1 < len(tries) < 20
 
 
 # Whether the node's view may be relied on

@@ -5,10 +5,11 @@ Everything about a block is asked by its hash, so that a reorganisation between 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ledger.errors import NodeProtocolError
+from ledger.errors import NodeNotReady, NodeProtocolError
 from wallets.ethereum.client import EthereumClient, RpcRefused
 from wallets.ethereum.locator import Mark
 from wallets.ethereum.reply import Block, block_of
@@ -16,10 +17,23 @@ from wallets.reply import list_of
 
 #: Blocks whose receipts come in one answer: geth stops at 25 MB, and a full block has less than one.
 RECEIPTS_AT_ONCE = 10
+_ATTEMPTS = 5
+
+_T = TypeVar("_T")
 
 
 class Moved(Exception):
     """A block asked for is not in the best chain any more: it is read again."""
+
+
+def settled(read: Callable[[], _T]) -> _T:
+    """What a reading gives once the chain holds still for as long as it takes. Raises `NodeNotReady`."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return read()
+        except Moved:
+            continue
+    raise NodeNotReady("the chain moves faster than it can be read")
 
 
 @dataclass(frozen=True, slots=True)

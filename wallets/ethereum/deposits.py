@@ -1,4 +1,4 @@
-"""Deposits: what arrived in the blocks after a cursor, and what became of those we know.
+"""Deposits: what arrived in the blocks after a cursor (`wallets.ethereum.presence` tells what became of it).
 
 Native coin is read from receipts (who was paid, and that it succeeded) and the transactions behind them, tokens from
 `Transfer` events of listed contracts only, and what contracts send on from traces. Whose an address is the directory
@@ -8,20 +8,21 @@ says, for all candidates of a page at once: a million of ours cost no more than 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
-from ledger.errors import NodeNotReady, NodeProtocolError
+from ledger.errors import NodeProtocolError
 from ledger.money import UNITS_BOUND
 from wallets.ethereum.addresses import HOT_INDEX
-from wallets.ethereum.blocks import BlockReceipts, Moved, follow, header, with_receipts
+from wallets.ethereum.blocks import Moved, follow, header, settled, with_receipts
 from wallets.ethereum.client import Call, EthereumClient, RpcRefused
 from wallets.ethereum.hd import checksummed
-from wallets.ethereum.internal import Internal, may_have_any
+from wallets.ethereum.incoming import Found, payments_in
+from wallets.ethereum.internal import Internal
 from wallets.ethereum.locator import Mark, read, thinned, written
-from wallets.ethereum.reply import Receipt, Record, address_of, receipt_of
+from wallets.ethereum.reply import Record
 from wallets.ethereum.state import final_height, latest
-from wallets.ethereum.tokens import TRANSFER, balance_call, transfers, uint_of
+from wallets.ethereum.tokens import balance_call, uint_of
 from wallets.ethereum.transaction import Keys
 from wallets.protocol import DepositPage, DepositStatus, Directory, SeenDeposit, Tip
 
@@ -30,21 +31,6 @@ PAGE_BLOCKS = 100
 #: A first page begins this far below the tip: nobody had an address of ours before.
 FIRST_OVERLAP = 100
 _ASKED_AT_ONCE = 1_000
-_ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A payment that may be to us."""
-
-    key: str
-    txid: str
-    sender: str
-    payee: str
-    units: int | None  #: None: the transaction must be asked
-    height: int
-    block_hash: str
-    token: str | None = None
 
 
 class Deposits:
@@ -64,17 +50,10 @@ class Deposits:
         self._internal = internal
         self._start_block = start_block
 
-    # --- news ----------------------------------------------------------------------------------------------------
-
     def since(self, cursor: str | None) -> DepositPage:
         """The blocks after the cursor, `PAGE_BLOCKS` of them. After a reorganisation it goes on at the newest block
         that both branches share, and reads at least as far as before."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._since(cursor)
-            except Moved:
-                continue
-        raise NodeNotReady("the chain moves faster than it can be read")
+        return settled(lambda: self._since(cursor))
 
     def _since(self, cursor: str | None) -> DepositPage:
         head = latest(self._client)
@@ -91,7 +70,7 @@ class Deposits:
         tokens = {token.lower(): token for token in self._directory.tokens()}
         found: list[Found] = []
         for each in with_receipts(self._client, blocks):
-            found += self._candidates(each, tokens)
+            found += payments_in(each, tokens, self._internal)
         deposits = self._deposits(found, tokens, {block.hash: block.parent for block in blocks})
         read_now = [Mark(block.number, block.hash) for block in reversed(blocks)]
         known = thinned([*read_now, *shared], final)
@@ -116,29 +95,6 @@ class Deposits:
             if block is not None and block.hash == mark.hash:
                 return marks[place:]
         raise NodeProtocolError("no block of the cursor is in the node's chain: it follows another one")
-
-    def _candidates(self, each: BlockReceipts, tokens: Mapping[str, str]) -> Iterable[Found]:
-        """All payments of a block, whoever is paid. This runs for every transaction of the chain."""
-        height, name = each.block.number, each.block.hash
-        trace = False
-        for receipt in each.receipts:
-            status = receipt.get("status")
-            if status == "0x0":
-                continue
-            if status != "0x1":
-                raise NodeProtocolError("eth_getBlockReceipts.status is neither success nor failure")
-            txid = str(receipt["transactionHash"])
-            record = Record(receipt, "eth_getBlockReceipts")
-            to = record.address_or_none("to")
-            if to is not None:
-                yield Found(f"{txid}:tx", txid, record.address("from"), to, None, height, name)
-            if any(_may_pay(log, tokens) for log in record.items("logs")):
-                yield from _token_payments(receipt_of(receipt, "eth_getBlockReceipts"), tokens)
-            trace = trace or may_have_any(receipt)
-        if trace:
-            for inner in self._internal.of_block(name, each.block.txids):
-                key = f"{inner.txid}:call:{inner.place}:{inner.units}"
-                yield Found(key, inner.txid, inner.sender, inner.payee, inner.units, height, name)
 
     def _deposits(
         self, found: Sequence[Found], tokens: Mapping[str, str], parents: Mapping[str, str]
@@ -205,94 +161,10 @@ class Deposits:
                 odd[key] = "balance_mismatch"
         return odd
 
-    # --- what became of them -------------------------------------------------------------------------------------
-
-    def look_up(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
-        """Where each of these stands now."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._look_up(deposits)
-            except Moved:
-                continue
-        raise NodeNotReady("the chain moves faster than it can be read")
-
-    def _look_up(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
-        txids = list(dict.fromkeys(deposit.txid for deposit in deposits))
-        answers = self._client.read_many([("eth_getTransactionReceipt", [txid]) for txid in txids])
-        receipts = {
-            txid: receipt_of(answer, "eth_getTransactionReceipt")
-            for txid, answer in zip(txids, answers, strict=True)
-            if answer is not None
-        }
-        self._check_present(receipts)
-        waiting = self._waiting([txid for txid in txids if txid not in receipts])
-        present = {}
-        for deposit in deposits:
-            receipt = receipts.get(deposit.txid)
-            if receipt is None:
-                status = DepositStatus.POOL if deposit.txid in waiting else DepositStatus.GONE
-                present[deposit.key] = _elsewhere(deposit, status, "vanished")
-            elif self._still_pays(deposit, receipt):
-                present[deposit.key] = replace(
-                    deposit,
-                    status=DepositStatus.CONFIRMED,
-                    height=receipt.height,
-                    block_hash=receipt.block_hash,
-                    reason="",
-                )
-            else:
-                present[deposit.key] = _elsewhere(deposit, DepositStatus.GONE, "orphaned")
-        return present
-
-    def _check_present(self, receipts: Mapping[str, Receipt]) -> None:
-        """Receipts must be of the best chain's blocks."""
-        places = {receipt.height: receipt.block_hash for receipt in receipts.values()}
-        answers = self._client.read_many([("eth_getBlockByNumber", [hex(height), False]) for height in places])
-        for expected, answer in zip(places.values(), answers, strict=True):
-            if answer is None or Record(answer, "eth_getBlockByNumber").hash("hash") != expected:
-                raise Moved
-
-    def _waiting(self, txids: Sequence[str]) -> set[str]:
-        """Those that the pool has (again)."""
-        answers = self._client.read_many([("eth_getTransactionByHash", [txid]) for txid in txids])
-        known = [
-            (txid, Record(answer, "eth_getTransactionByHash"))
-            for txid, answer in zip(txids, answers, strict=True)
-            if answer is not None
-        ]
-        if any(record.has("blockHash") for _, record in known):
-            raise Moved  # mined between the questions
-        return {txid for txid, _ in known}
-
-    def _still_pays(self, deposit: SeenDeposit, receipt: Receipt) -> bool:
-        """In another block a transaction may do something else than it did before."""
-        if not receipt.succeeded:
-            return False
-        kind = deposit.key.split(":")[1]
-        if kind == "tx" or receipt.block_hash == deposit.block_hash:
-            return True
-        if kind == "log":
-            return any(found.key == deposit.key for found in _token_payments(receipt, {str(deposit.token).lower(): ""}))
-        inner = self._internal.of_transaction(deposit.txid)
-        return any(f"{each.txid}:call:{each.place}:{each.units}" == deposit.key for each in inner)
-
 
 @lru_cache(maxsize=65_536)  # exchanges and big tokens are in every block, and each checksum is a hash
 def _canonical(address: str) -> str:
     return checksummed(bytes.fromhex(address[2:]))
-
-
-def _may_pay(log: object, tokens: Mapping[str, str]) -> bool:
-    record = Record(log, "eth_getBlockReceipts.logs")
-    topics = record.items("topics")
-    return bool(topics) and topics[0] == TRANSFER and address_of(record.get("address"), "logs.address") in tokens
-
-
-def _token_payments(receipt: Receipt, tokens: Mapping[str, str]) -> Iterable[Found]:
-    for place, contract, sender, payee, units in transfers(receipt.logs):
-        if contract in tokens:
-            key = f"{receipt.txid}:log:{place}:{units if units < UNITS_BOUND else 'huge'}"
-            yield Found(key, receipt.txid, sender, payee, units, receipt.height, receipt.block_hash, contract)
 
 
 def _seen(found: Found, tokens: Mapping[str, str], odd: Mapping[tuple[str, str, str], str]) -> SeenDeposit:
@@ -311,8 +183,3 @@ def _seen(found: Found, tokens: Mapping[str, str], odd: Mapping[tuple[str, str, 
         token=None if found.token is None else tokens[found.token],
         suspect=suspect,
     )
-
-
-def _elsewhere(deposit: SeenDeposit, status: DepositStatus, reason: str) -> SeenDeposit:
-    gone = status is DepositStatus.GONE
-    return replace(deposit, status=status, height=None, block_hash=None, reason=reason if gone else "")

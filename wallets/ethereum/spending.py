@@ -28,7 +28,8 @@ from wallets.ethereum.delegation import (
 )
 from wallets.ethereum.nonces import Nonce, next_nonce
 from wallets.ethereum.reply import block_of, quantity_of
-from wallets.ethereum.transaction import PLAIN_GAS, Delegation, Draft, Keys, Plan, plan, read_payload, signed_bytes
+from wallets.ethereum.signing import signed_bytes
+from wallets.ethereum.transaction import PLAIN_GAS, Delegation, Draft, Keys, Plan, plan, read_payload
 from wallets.protocol import Directory, Proposal, SignedTransaction, Spend
 
 #: What a contract needs can grow between the estimate and the block.

@@ -9,11 +9,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
-from eth_account import Account
 from eth_account.datastructures import SignedSetCodeAuthorization
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
-from eth_hash.auto import keccak
-from hexbytes import HexBytes
 
 from ledger.errors import NodeProtocolError
 from wallets.ethereum.addresses import HOT_INDEX
@@ -192,43 +188,3 @@ def read_payload(payload: str) -> Draft:
     if any(type(number) is not int or number < 0 for number in numbers) or draft.payload() != payload:
         raise NodeProtocolError("the stored proposal is none of this wallet's")
     return draft
-
-
-def signed_bytes(draft: Draft, keys: Keys) -> SignedBytes:
-    """Sign, decode what came out, and compare. The signature is deterministic (RFC 6979)."""
-    unsigned = draft.unsigned()
-    if draft.delegations:
-        unsigned["authorizationList"] = [
-            keys.sign_authorization(each.index, draft.chain_id, each.delegate, each.nonce) for each in draft.delegations
-        ]
-    signed = keys.sign_transaction(draft.plan.index, unsigned)
-    check_signed(signed.raw, signed.hash, draft)
-    return signed
-
-
-def check_signed(raw: str, txid: str, draft: Draft) -> None:
-    """Raises `NodeProtocolError` unless these bytes are this draft, signed by its sender."""
-    try:
-        found = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
-        hashed = "0x" + keccak(bytes(HexBytes(raw))).hex()
-        sender = Account.recover_transaction(raw)
-    except Exception as error:  # noqa: BLE001  # the decoder raises whatever strange bytes make it stumble over
-        raise NodeProtocolError(f"the signed bytes cannot be read back ({type(error).__name__})") from None
-    expected = draft.unsigned()
-    same = all(_plain(found.get(name)) == _plain(value) for name, value in expected.items())
-    if not same or _plain(found.get("accessList", ())) not in ((), []) or sender.lower() != draft.sender.lower():
-        raise NodeProtocolError("the signed transaction is another than the proposal")
-    delegations = [(a["chainId"], _plain(a["address"]), a["nonce"]) for a in found.get("authorizationList", ())]
-    if delegations != [(draft.chain_id, each.delegate.lower(), each.nonce) for each in draft.delegations]:
-        raise NodeProtocolError("the signed transaction delegates something else than the proposal")
-    if hashed != txid:
-        raise NodeProtocolError("the signed transaction has another hash than its signer says")
-
-
-def _plain(value: Any) -> Any:
-    """Bytes and texts in one form, numbers as they are."""
-    if isinstance(value, bytes):
-        return "0x" + value.hex() if value else ""
-    if isinstance(value, str):
-        return "" if value == "0x" else value.lower()
-    return value

@@ -11,6 +11,7 @@ from wallets.ethereum.deposits import Deposits
 from wallets.ethereum.hd import HARDENED
 from wallets.ethereum.internal import Internal
 from wallets.ethereum.nonces import has_gap, used_nonces
+from wallets.ethereum.presence import Presence
 from wallets.ethereum.reply import block_of
 from wallets.ethereum.sending import Sending
 from wallets.ethereum.spending import Spending
@@ -70,7 +71,9 @@ class EthereumWallet:
         self._keys = keys
         self._sweeper = sweeper
         self._chain_id = chain_id
-        self._deposits = Deposits(client, keys, directory, Internal(client, wanted=trace), start_block)
+        internal = Internal(client, wanted=trace)
+        self._deposits = Deposits(client, keys, directory, internal, start_block)
+        self._presence = Presence(client, internal)
         self._spending = Spending(client, keys, directory, chain_id, sweeper)
         self._sending = Sending(client)
         self._state = NodeState(client, keys, chain_id)
@@ -111,7 +114,7 @@ class EthereumWallet:
         return self._deposits.since(cursor)
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
-        return self._deposits.look_up(deposits)
+        return self._presence.look_up(deposits)
 
     def propose(self, spend: Spend, rate: int, rate_max: int, *, excluded: Collection[str] = ()) -> Proposal:
         return self._spending.propose(spend, rate, rate_max, excluded)
