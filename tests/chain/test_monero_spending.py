@@ -1,4 +1,4 @@
-"""Payments on a real monerod and monero-wallet-rpc: what only these two show."""
+"""What a real monero-wallet-rpc prepares: chosen, held, checked, and told apart when it cannot be."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from ledger.errors import (
     InsufficientHotFunds,
     InvalidAddress,
     NodeProtocolError,
-    NodeUnavailable,
-    TransactionRefused,
     WalletBusy,
 )
-from tests.contract.monero_rig import WALLET_PASSWORD, MoneroGround, MoneroRig
+from tests.contract.monero_rig import MoneroGround, MoneroRig
 from wallets.monero.blob import read_blob
-from wallets.monero.prepared import Prepared
-from wallets.protocol import HOT, Output, Spend, TxState
+from wallets.protocol import HOT, Output, Spend
 
 XMR = 10**12
 
@@ -47,9 +44,6 @@ def balance(rig: MoneroRig) -> int:
     """As the wallet itself tells it: what a ghost would spoil."""
     rig.rpc("refresh")
     return int(rig.rpc("get_balance", account_index=0)["balance"])
-
-
-# Proposals and signatures
 
 
 @pytest.mark.parametrize("payees", [1, 15])
@@ -216,158 +210,66 @@ def test_a_payment_of_the_last_unit_needs_no_change(rig: MoneroRig) -> None:
     assert (tx.fee_units, rig.received(output.address), balance(rig)) == (fee, XMR - fee, 0)
 
 
-# Sending
+# Accounts that keep their own money
 
 
-def test_sending_a_confirmed_payment_again_leaves_no_ghost(rig: MoneroRig) -> None:
-    """`relay_tx` would: the second call here shows that the wallet still does that, in a file of its own."""
-    fund(rig, 2)
-    tx = rig.send(payee(rig))
-    rig.mine(2)
-    rest = 2 * XMR - XMR // 10 - tx.fee_units
-    rig.proxy.requests.clear()
-    rig.wallet.broadcast(tx)
-    rig.new_adapter().broadcast(tx)
-    assert not any(b"relay_tx" in request for request in rig.proxy.requests)
-    assert balance(rig) == rest
-    assert rig.state(tx) is TxState.CONFIRMED
-    rig.rpc("relay_tx", hex=Prepared.read(tx.payload).metadata)
-    assert balance(rig) > rest, "this version of the wallet leaves no ghosts: the guard may be simplified"
+@pytest.fixture
+def apart(monero_ground: MoneroGround) -> Iterator[MoneroRig]:
+    rig = MoneroRig(monero_ground, layout="account")
+    yield rig
+    rig.close()
 
 
-@pytest.mark.parametrize("acted", [True, False])
-def test_a_lost_reply_of_the_wallet_is_settled_by_sending_again(rig: MoneroRig, acted: bool) -> None:
-    fund(rig, 1)
-    output = payee(rig)
-    tx = rig.make(output)
-    rig.wallet.hold(tx.resources)
-    rig.lose_reply("broadcast", acted=acted)
-    with pytest.raises(NodeUnavailable):
-        rig.wallet.broadcast(tx)
-    assert rig.state(tx) is (TxState.POOL if acted else TxState.UNKNOWN)
-    rig.wallet.broadcast(tx)
-    rig.mine()
-    assert rig.received(output.address) == output.units
-    assert balance(rig) == XMR - output.units - tx.fee_units
+def sweep_of(rig: MoneroRig, index: int, held_units: int) -> Spend:
+    terms = rig.wallet.sweep_terms()
+    units = held_units - terms.weight * rig.rate
+    return Spend((Output(terms.hot_address, units),), sources=(index,), targets=(HOT,))
 
 
-def test_a_payment_that_the_wallet_forgot_in_a_kill_is_not_made_twice(rig: MoneroRig) -> None:
-    """Killed after the daemon took it and before `store`: its output stays held."""
-    fund(rig, 1)
-    output = payee(rig)
-    tx = rig.make(output)
-    rig.wallet.hold(tx.resources)
-    rig.rpc("relay_tx", hex=Prepared.read(tx.payload).metadata)
-    rig.ground.wallet_rpc.kill()
-    rig.ground.wallet_rpc.start()
-    assert rig.wallet.held() == set(tx.resources)
+def test_an_index_is_swept_to_the_hot_wallet_and_what_the_fee_leaves_stays_there(apart: MoneroRig) -> None:
+    txid = apart.pay(*(Output(apart.address(1), XMR) for _ in range(4)), Output(apart.address(2), XMR))
+    apart.mine(10)
+    spend = sweep_of(apart, 1, 4 * XMR)
+    proposal = apart.wallet.propose(spend, apart.rate, apart.rate)
+    assert set(proposal.spends) == {f"{txid}:2:0"}
+    assert proposal.own_payees == (apart.hot_address(),)
+    apart.wallet.hold(proposal.resources)
+    assert apart.wallet.held() == set(proposal.resources)
+    tx = apart.wallet.sign(proposal, spend)
+    apart.wallet.broadcast(tx)
+    apart.mine(10)
+    [output] = spend.outputs
+    left = 4 * XMR - output.units - tx.fee_units
+    assert left >= 0
+    balance = apart.wallet.balance(indices=[1, 2])
+    assert balance.at_index == {1: left, 2: XMR}
+    assert balance.spendable_units == output.units
+    assert apart.rpc("get_balance", account_index=0)["balance"] == output.units
+
+
+def test_holds_of_an_index_are_found_by_a_worker_that_did_not_make_them(apart: MoneroRig) -> None:
+    apart.pay(Output(apart.address(1), XMR), Output(apart.address(2), XMR))
+    apart.mine(10)
+    made = []
+    for index in (1, 2):
+        proposal = apart.wallet.propose(sweep_of(apart, index, XMR), apart.rate, apart.rate)
+        apart.wallet.hold(proposal.resources)
+        made += proposal.resources
+    apart.ground.wallet_rpc.kill()
+    apart.ground.wallet_rpc.start()
+    assert apart.new_adapter().held() == set(made)
     with pytest.raises(InsufficientHotFunds):
-        rig.propose(payee(rig))
-    rig.wallet.broadcast(tx)
-    rig.mine(1)
-    assert (rig.received(output.address), balance(rig)) == (output.units, XMR - output.units - tx.fee_units)
+        apart.wallet.propose(sweep_of(apart, 1, XMR), apart.rate, apart.rate)
+    apart.new_adapter().free(made)
+    assert apart.wallet.held() == frozenset()
 
 
-@pytest.mark.parametrize("when", ["prepared", "held", "sent"])
-def test_a_kill_of_the_wallet_at_any_step_pays_once(rig: MoneroRig, when: str) -> None:
-    fund(rig, 2)
-    output = payee(rig)
-    tx = rig.make(output)
-    if when != "prepared":
-        rig.wallet.hold(tx.resources)
-    if when == "sent":
-        rig.wallet.broadcast(tx)
-    rig.ground.wallet_rpc.kill()
-    rig.ground.wallet_rpc.start()
-    rig.wallet.hold(tx.resources)
-    rig.wallet.broadcast(tx)
-    rig.wallet.broadcast(tx)
-    rig.mine(2)
-    assert rig.state(tx) is TxState.CONFIRMED
-    assert (rig.received(output.address), balance(rig)) == (output.units, 2 * XMR - output.units - tx.fee_units)
-
-
-def test_a_wallet_restored_from_its_seed_sends_what_the_lost_one_prepared(rig: MoneroRig) -> None:
-    """The metadata means nothing to it, the bytes all (FAULTS D10)."""
-    fund(rig, 2)
-    output = payee(rig)
-    tx = rig.make(output)
-    rig.wallet.hold(tx.resources)
-    restored = _restored(rig)
-    rig.proxy.requests.clear()
-    restored.wallet.hold(tx.resources)
-    restored.wallet.broadcast(tx)
-    assert not any(b"relay_tx" in request for request in rig.proxy.requests)
-    assert restored.state(tx) is TxState.POOL
-    rig.mine(2)
-    restored.wallet.broadcast(tx)
-    assert restored.status(tx).depth == 2
-    assert (rig.received(output.address), balance(rig)) == (output.units, 2 * XMR - output.units - tx.fee_units)
-
-
-def _restored(rig: MoneroRig) -> MoneroRig:
-    """The same keys in a new file, as after the loss of the old one; open from here on."""
-    seed = rig.rpc("query_key", key_type="mnemonic")["key"]
-    name = f"{rig.name}-restored"
-    rig.rpc("restore_deterministic_wallet", filename=name, password=WALLET_PASSWORD, seed=seed, restore_height=0)
-    rig.rpc("refresh")
-    rig.wallet = rig.new_adapter(name)
-    rig.wallet.open()
-    return rig
-
-
-def test_a_payment_lives_through_a_restart_of_both_programs(rig: MoneroRig) -> None:
-    fund(rig, 1)
-    output = payee(rig)
-    prepared = rig.make(output)
-    rig.wallet.hold(prepared.resources)
-    rig.restart()
-    rig.wallet.broadcast(prepared)
-    rig.restart()
-    assert rig.state(prepared) in (TxState.POOL, TxState.UNKNOWN)
-    rig.wallet.broadcast(prepared)
-    rig.mine()
-    assert rig.received(output.address) == output.units
-
-
-def test_the_wallets_own_failed_does_not_count(rig: MoneroRig) -> None:
-    """A payment that left the pool: the wallet may call it failed; it is nowhere, and is sent again (FAULTS D8)."""
-    fund(rig, 1)
-    output = payee(rig)
-    tx = rig.send(output)
-    rig.evict(tx.txid)
-    status = rig.status(tx)
-    assert (status.state, status.conflicting) == (TxState.UNKNOWN, ())
-    rig.wallet.broadcast(tx)
-    assert rig.state(tx) is TxState.POOL
-    rig.mine()
-    assert rig.received(output.address) == output.units
-    assert balance(rig) == XMR - output.units - tx.fee_units
-
-
-def test_the_loser_of_two_that_share_an_output_is_conflicted(rig: MoneroRig) -> None:
-    fund(rig, 1)
-    winner, loser = rig.make(payee(rig)), rig.make(payee(rig))
-    rig.wallet.broadcast(winner)
-    with pytest.raises(TransactionRefused) as refused:
-        rig.wallet.broadcast(loser)
-    assert not refused.value.invalid
-    assert (rig.state(loser), rig.status(loser).conflicting) == (TxState.UNKNOWN, (winner.txid,))
-    rig.mine(3)
-    with pytest.raises(TransactionRefused):
-        rig.wallet.broadcast(loser)
-    status = rig.status(loser)
-    assert (status.state, status.depth, status.conflicting) == (TxState.CONFLICTED, 3, (winner.txid,))
-
-
-def test_bytes_and_metadata_of_two_payments_are_not_mixed(rig: MoneroRig) -> None:
-    """A tampered row cannot make `relay_tx` send another transaction than the one that was checked."""
-    fund(rig, 2)
-    tx = rig.make(payee(rig))
-    other = rig.make(payee(rig))
-    metadata = Prepared.read(other.payload).metadata
-    forged = replace(Prepared.read(tx.payload), metadata=metadata).payload()
-    for wrong in (replace(tx, payload=forged), replace(tx, raw=other.raw), replace(tx, payload=other.payload)):
-        with pytest.raises(NodeProtocolError):
-            rig.wallet.broadcast(wrong)
-    assert rig.node.pool() == []
+def test_money_of_two_indices_is_never_moved_together(apart: MoneroRig, rig: MoneroRig) -> None:
+    two = Spend((payee(rig), payee(rig)), sources=(1, 2))
+    for wallet in (apart.wallet, rig.wallet):
+        with pytest.raises(ValueError, match="one account"):
+            wallet.propose(two, rig.rate, rig.rate_max)
+    with pytest.raises(ValueError, match="one account"):
+        rig.wallet.propose(replace(two, sources=(1, 1)), rig.rate, rig.rate_max)
+    with pytest.raises(LookupError):
+        rig.wallet.sweep_terms()

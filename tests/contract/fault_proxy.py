@@ -30,6 +30,10 @@ class FaultProxy:
         """Cut the connection on the next call of an RPC method, before it reaches the node or after it acted."""
         self._losses.append((f'"method": "{method}"'.encode(), delivered))
 
+    def lose_path(self, path: str, *, delivered: bool) -> None:
+        """As `lose`, for a call that is named by its path."""
+        self._losses.append((f"POST {path} ".encode(), delivered))
+
     def cut(self) -> None:
         """Close all connections, as a node does that restarts or tires of an idle client."""
         with self._lock:

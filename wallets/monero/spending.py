@@ -36,6 +36,8 @@ from wallets.protocol import HOT, Output, Proposal, SignedTransaction, Spend, Tx
 PAYEES_MAX = 15
 #: The network rounds fees up to this (`quantization_mask` of get_fee_estimate).
 FEE_STEP_UNITS = 10_000
+#: The wallet pays for a somewhat larger transaction than it then makes: one part in so many is let pass.
+_FEE_SLACK = 20
 
 _WRONG_ADDRESS, _ZERO_AMOUNT, _TOO_LARGE = -2, -46, -18
 #: Not enough money, not enough unlocked money, not enough for the fee on top.
@@ -69,13 +71,13 @@ class Spending:
         spent = {coin.key_image: coin for coin in coins}
         self._check_choice(prepared, spent, {coin.key_image for coin in barred})
         ceiling = _fee_ceiling(prepared.weight, rate_max)
-        if prepared.fee_units > ceiling:
+        if prepared.fee_units > ceiling + ceiling // _FEE_SLACK:
             raise WalletBusy(f"the fee would be {prepared.fee_units} piconero, the ceiling is {ceiling}")
         return Proposal(
             prepared.key_images,
             prepared.fee_units,
             prepared.payload(),
-            ceiling,
+            max(ceiling, prepared.fee_units),
             own_payees=tuple(output.address for output in outputs if self._own.holds(output.address)),
             spends=tuple(spent[image].key for image in prepared.key_images),
         )
@@ -159,15 +161,20 @@ class Spending:
     def reprice(self, signed: SignedTransaction, spend: Spend, fee_max_units: int) -> Proposal:
         """A pool takes no replacement. What can never confirm is made anew from some of the very same outputs, all
         others being frozen meanwhile, so that at most one of the two can ever be in a chain (FAULTS E10)."""
-        old = Proposal(signed.resources, signed.fee_units, signed.payload, fee_max_units)
-        if self.sign(old, spend).txid != signed.txid:
+        old = Prepared.read(signed.payload)
+        if (
+            self.sign(Proposal(old.key_images, signed.fee_units, signed.payload, fee_max_units), spend).txid
+            != signed.txid
+        ):
             raise NodeProtocolError("the stored proposal is not the one that was signed")
+        if not set(old.key_images) <= set(signed.resources):
+            raise NodeProtocolError("the stored proposal spends other outputs than were bound to it")
         self._check_dead(signed)
         account = self._own.account_of(spend.sources)
         with self._holds.turn:
             self._sync.caught_up()
             coins = self._coins.unspent(account)
-            same = [coin for coin in coins if coin.key_image in signed.resources]
+            same = [coin for coin in coins if coin.key_image in old.key_images]
             if not same:
                 raise ResourceTaken("none of the outputs that it spends can be spent any more")
             others = [coin for coin in coins if coin not in same and not coin.frozen]
