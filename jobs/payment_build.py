@@ -257,6 +257,8 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
     paused, frozen = services.database.read(read)
     if frozen:
         return declined("account_frozen")
+    if paused is not None and not proposal_of(row).spends:  # no coins: others queue behind its nonce
+        return declined("paused", paused)
     if paused is not None:
         return Adjourned(reason="paused", detail=paused[:512], due_us=5 * SECOND)
     return Committed(effect=_commit_intent)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from sqlalchemy import select, update
+import pytest
 
 from jobs import payment_make
 from ledger import pauses, policy
 from ledger.money import UNITS_BOUND
-from ledger.schema import payment, resource, withdrawal
-from tests.flows.ethereum_engine import ETHER, FINAL_BLOCKS, GWEI, EthereumEngine
-from wallets.ethereum.contracts import encode, load
+from ledger.schema import withdrawal
+from tests.flows.ethereum_engine import ETHER, EthereumEngine
+from wallets.protocol import Proposal, SignedTransaction, Spend
 
 
 def test_a_deposit_that_brought_less_than_it_says_stays_suspect_when_it_is_asked_for_again(
@@ -71,3 +69,33 @@ def test_what_the_hot_wallet_signs_for_itself_may_rise_as_high_as_what_queues_be
     [gas] = ethereum.payments("gas")
     rules = ethereum.database.read(lambda tx: policy.of(tx, "ETH"))
     assert gas.rate_max == rules.payment_rate_max
+
+
+def test_a_token_that_is_paused_when_it_is_signed_gives_its_nonce_back(
+    ethereum: EthereumEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ethereum.stock()
+    good = ethereum.add_token("GOOD", sweep_minimum_units=10**9)
+    holder, other = ethereum.funded(100 * 10**6, good), ethereum.funded(ETHER)
+    ethereum.give("GOOD", ethereum.hot, 100 * 10**6)
+    wallet = ethereum.services.wallets["ethereum"]
+    really_sign = wallet.sign
+
+    def paused_meanwhile(proposal: Proposal, spend: Spend) -> SignedTransaction:
+        ethereum.database.run(lambda tx: pauses.stop(tx, "GOOD", "withdrawals", "test", "test"), "test_pause")
+        return really_sign(proposal, spend)
+
+    monkeypatch.setattr(wallet, "sign", paused_meanwhile)
+    token = ethereum.withdraw(holder, 50 * 10**6, ethereum.outside(), asset="GOOD")
+    ethereum.tick(2)
+    assert ethereum.state(token) == "queued"
+    monkeypatch.undo()
+    coin = ethereum.withdraw(other, ETHER // 2, ethereum.outside())
+    ethereum.mine(1)
+    ethereum.mine(3)
+    assert ethereum.state(coin) == "completed"
+    ethereum.database.run(lambda tx: pauses.resume(tx, "GOOD", "withdrawals", "test"), "test_pause")
+    ethereum.mine(1)
+    ethereum.mine(3)
+    assert ethereum.state(token) == "completed"
+    ethereum.agree()
