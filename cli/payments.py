@@ -11,12 +11,9 @@ from cli.nodes import require_healthy, services_with_wallet
 from cli.patience import patiently
 from jobs import resolve_payments
 from jobs.explain import amount
-from jobs.payment_contents import stored
-from jobs.resolve_payments import Proof
 from jobs.views import when
 from ledger.db import Tx
 from ledger.schema import payment
-from wallets.protocol import TxStatus
 
 FINISHED = ("final", "dead", "settled")
 
@@ -35,7 +32,7 @@ def list_(everything: bool, as_json: bool) -> None:
     if as_json:
         say_json(rows)
     else:
-        titles = ("ID", "STATE", "REASON", "AMOUNT", "FEE", "SENT", "TXID", "SINCE")
+        titles = ("ID", "FOR", "STATE", "REASON", "AMOUNT", "FEE", "SENT", "TXID", "SINCE")
         say_table(titles, [tuple(row.values()) for row in rows])
 
 
@@ -46,10 +43,11 @@ def _payments(tx: Tx, everything: bool) -> list[dict[str, object]]:
     return [
         {
             "id": row.public_id,
+            "purpose": row.purpose,
             "state": row.state,
             "reason": row.status_reason,
             "amount": amount(tx, row.units, row.asset),
-            "fee": None if row.fee_units is None else amount(tx, row.fee_units, row.asset),
+            "fee": None if row.fee_units is None else amount(tx, row.fee_units, row.fee_asset),
             "candidates": row.candidates,
             "txid": row.txid,
             "created_at": when(row.created_at),
@@ -68,15 +66,19 @@ def show(payment_id: str, as_json: bool) -> None:
 
 @payments.command()
 @click.argument("payment_id")
-@click.option("--rate", type=click.IntRange(min=1), help="sat per 1000 vB; a quarter more than now if not given.")
+@click.option(
+    "--rate",
+    type=click.IntRange(min=1),
+    help="In its chain's unit (`coffer status`, FEE RATE); a quarter more than now if not given.",
+)
 @acting
 def bump(payment_id: str, rate: int | None, actor: str) -> None:
-    """Offer a higher fee on the same inputs, at the house's cost, below the payment's ceiling."""
+    """Offer a higher fee on the same inputs or nonce, at the house's cost, below the payment's ceiling."""
     run = open_services().database.run
     asked = patiently(
         lambda: run(lambda tx: resolve_payments.bump_payment(tx, payment_id, rate, actor), "cli.bump"),
     )
-    click.echo(f"{payment_id} will offer {asked} sat per 1000 vB")
+    click.echo(f"{payment_id} will offer a fee rate of {asked}")
 
 
 @payments.command()
@@ -93,26 +95,33 @@ def recheck(payment_id: str, actor: str) -> None:
 @click.argument("payment_id")
 @click.option("--retry", "choice", flag_value="retry", help="Pay its withdrawals anew.")
 @click.option("--refund", "choice", flag_value="refund", help="Give their money back.")
+@click.option(
+    "--paid", "choice", flag_value="paid", help="It did something else than it says, and took all that it had to."
+)
 @acting
 def resolve_(payment_id: str, choice: str | None, actor: str) -> None:
-    """Let a payment in review go. Its node is asked now: every candidate must be proven dead, or none ever sent."""
+    """End a payment in review. Its node is asked now, and a choice that does not fit what the chain shows is refused:
+    every candidate must be proven dead or none ever sent, or it must be in the chain for good."""
     if choice is None:
-        raise click.UsageError("say either --retry or --refund")
+        raise click.UsageError("say one of --retry, --refund, --paid")
     patiently(lambda: _resolve(payment_id, choice, actor))
-    told = "are queued again" if choice == "retry" else "get their money back"
-    click.echo(f"{payment_id} is let go; its withdrawals {told}")
+    told = {
+        "retry": "is let go; its withdrawals, if it had any, are queued again",
+        "refund": "is let go; its withdrawals, if it had any, get their money back",
+        "paid": "is booked as the chain shows it",
+    }
+    click.echo(f"{payment_id} {told[choice]}")
 
 
 def _resolve(payment_id: str, choice: str, actor: str) -> None:
     settings = load_settings()
     services = open_services(settings)
     row, asked = services.database.read(lambda tx: resolve_payments.needs_proof(tx, payment_id))
-    sights: dict[str, TxStatus] = {}
     if asked:
-        wallet = services_with_wallet(row.chain, settings).wallet(row.chain)
-        sights = {found.txid: wallet.look_up(stored(found, row)) for found in asked}
-        require_healthy(wallet)  # also after the question
-    proof = Proof(row.version, sights)
+        services = services_with_wallet(row.chain, settings)
+    proof = resolve_payments.prove(services, row, asked)
+    if asked:
+        require_healthy(services.wallet(row.chain))  # also after the question
     services.database.run(
         lambda tx: resolve_payments.resolve_payment(tx, payment_id, choice, proof, actor), "cli.resolve_payment"
     )

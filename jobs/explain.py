@@ -33,9 +33,11 @@ from ledger.schema import (
     payment,
     payment_item,
     posting,
+    sweep,
     transfer,
     withdrawal,
 )
+from wallets.protocol import HOT
 
 #: kind -> its table, in the order in which a timeline's subjects are shown.
 TABLES: dict[str, Table] = {
@@ -45,6 +47,7 @@ TABLES: dict[str, Table] = {
     "transfer": internal_transfer,
     "withdrawal": withdrawal,
     "payment": payment,
+    "sweep": sweep,
 }
 #: Rows of one kind in one answer; an account may have any number.
 EACH_MAX = 20
@@ -124,6 +127,20 @@ def _related(tx: Tx, found: Found) -> Found:
     elif found["payment"]:
         members = select(i.withdrawal_id).where(i.payment_id.in_(list(found["payment"])))
         found["withdrawal"] |= _rows(tx, withdrawal, withdrawal.c.id.in_(members), most=100)
+    return _with_sweeps(tx, found)
+
+
+def _with_sweeps(tx: Tx, found: Found) -> Found:
+    """A sweep with its payments and back, and an address with the sweeps of its index."""
+    s = sweep.c
+    wanted = {found_id for row in found["sweep"].values() for found_id in (row.payment_id, row.gas_payment_id)} - {None}
+    if wanted:
+        found["payment"] |= _rows(tx, payment, payment.c.id.in_(wanted))
+    elif found["payment"]:
+        ids = list(found["payment"])
+        found["sweep"] |= _rows(tx, sweep, s.payment_id.in_(ids) | s.gas_payment_id.in_(ids))
+    for home in found["address"].values():
+        found["sweep"] |= _rows(tx, sweep, (s.chain == home.chain) & (s.idx == home.idx))
     return found
 
 
@@ -140,15 +157,18 @@ def _subject(tx: Tx, kind: str, row: Row[Any]) -> dict[str, Any]:
         "reference",
         "address",
         "txid",
+        "idx",
         "frozen_reason",
         "request_state",
     )
-    shown = {"kind": kind, "id": row.public_id}
+    shown: dict[str, Any] = {"kind": kind, "id": row.public_id}
     if hasattr(row, "units"):
         shown["amount"] = amount(tx, row.units, row.asset)
     shown |= {name: getattr(row, name) for name in names if getattr(row, name, None) is not None}
     if getattr(row, "account_id", None) is not None:
         shown["account"] = tx.value(select(account.c.public_id).where(account.c.id == row.account_id))
+    if kind == "payment":
+        shown |= _purpose(tx, row)
     if kind == "account":
         owned = balances.of_account(tx, row.id)
         shown["balances"] = {
@@ -156,6 +176,28 @@ def _subject(tx: Tx, kind: str, row: Row[Any]) -> dict[str, Any]:
             for code, kinds in owned.items()
         }
     return shown
+
+
+def _purpose(tx: Tx, row: Row[Any]) -> dict[str, Any]:
+    """What a payment is for; of one that pays no customer, also what it moves, or which contract it calls."""
+    told: dict[str, Any] = {"for": row.purpose}
+    if row.call is not None:
+        told["call"] = f"{row.call['note']} at {row.call['to']}" if row.call["to"] else f"deploys {row.call['note']}"
+    if row.created is not None:
+        told["contract"] = row.created
+    if row.purpose != "withdrawal":
+        i = payment_item.c
+        items = tx.all(select(payment_item).where(i.payment_id == row.id).order_by(i.id).limit(EACH_MAX))
+        moves = [f"{amount(tx, item.units, row.asset)} {_way(item)}" for item in items]
+        told |= {"moves": moves} if moves else {}
+    return told
+
+
+def _way(item: Row[Any]) -> str:
+    source = "from the hot wallet" if item.source_idx is None else f"from index {item.source_idx}"
+    if item.target_idx is None:
+        return f"{source} to {item.address}"
+    return f"{source} to {'the hot wallet' if item.target_idx == HOT else f'index {item.target_idx}'}"
 
 
 def _moments(tx: Tx, kind: str, row: Row[Any]) -> Iterable[Moment]:
@@ -171,7 +213,7 @@ def _moments(tx: Tx, kind: str, row: Row[Any]) -> Iterable[Moment]:
             yield Moment(given.created_at, 1, name, f"approved by {given.holder}")
     if kind == "payment":
         for c in payment_books.candidates(tx, row.id):
-            fee = amount(tx, c.fee_units, row.asset)
+            fee = amount(tx, c.fee_units, row.fee_asset)
             yield Moment(c.created_at, 2, name, f"candidate {c.number} signed: {c.txid}, fee {fee}, rate {c.rate}")
     e, a = event.c, audit.c
     for told in tx.all(select(e.type, e.public_id, e.sequence, e.created_at).where(e.resource_id == name)):

@@ -7,15 +7,27 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from jobs import debts
+from jobs.payment_contents import OUTWARD, flow_of
+from jobs.services import chain_row
 from ledger import pauses
 from ledger.db import Tx
+from ledger.policy import FINAL_DEPTH
 from ledger.schema import account, payment, payment_item
+
+#: Why a payment is in review whose transaction did something else than it says.
+NOT_AS_PROMISED = "not_as_promised"
 
 
 def next_steps(tx: Tx, kind: str, row: Row[Any]) -> list[str]:
     """Commands with a word on each, or what is being waited for; empty when the row is at its end."""
-    of = {"deposit": _deposit, "withdrawal": _withdrawal, "payment": _payment, "account": _account}.get(kind)
-    return [] if of is None else of(tx, row)
+    steps = {
+        "deposit": _deposit,
+        "withdrawal": _withdrawal,
+        "payment": _payment,
+        "sweep": _sweep,
+        "account": _account,
+    }
+    return steps[kind](tx, row) if kind in steps else []
 
 
 def _deposit(tx: Tx, row: Row[Any]) -> list[str]:
@@ -29,7 +41,7 @@ def _deposit(tx: Tx, row: Row[Any]) -> list[str]:
         owner = tx.value(select(account.c.public_id).where(account.c.id == row.account_id))
         return [f"{command} --credit {owner}   although it is below the minimum"]
     if row.state in ("detected", "confirming"):
-        return [*_paused(tx, row.asset, "deposits"), f"{row.public_id}: wait for blocks"]
+        return [*_paused(tx, row.asset, "deposits"), *_node(tx, row), f"{row.public_id}: {_ripens(row)}"]
     return []
 
 
@@ -56,21 +68,51 @@ def _withdrawal(tx: Tx, row: Row[Any]) -> list[str]:
 def _payment(tx: Tx, row: Row[Any]) -> list[str]:
     command = f"coffer payments {{}} {row.public_id}"
     if row.state == "review":
-        again = f"{command.format('recheck')}   sends the same bytes again, which pays at most once"
-        if row.settled_candidate is not None:
-            return [again]
-        choices = [
-            f"{command.format('resolve')} --retry   pays its withdrawals anew, if the chain proves it dead",
-            f"{command.format('resolve')} --refund   gives their money back, if the chain proves it dead",
-        ]
-        return [again, *choices] if row.candidates else choices
+        return _in_review(row, command)
     if row.state in ("broadcast", "confirming") and row.height is None:
-        return [f"{command.format('bump')}   offers a higher fee on the same inputs"]
+        return [*_node(tx, row), f"{command.format('bump')}   offers a higher fee on the same inputs or nonce"]
     if row.state in ("building", "reserved", "signed"):
-        return [*_paused(tx, row.asset, "withdrawals"), f"{row.public_id}: wait; it goes on by itself"]
+        waits = f"{row.public_id}: wait; it goes on by itself"
+        return [*_paused(tx, row.asset, flow_of(row)), *_node(tx, row), waits]
     if row.state in ("broadcast", "confirming", "bumping"):
-        return [f"{command.format('recheck')}   looks at it now"]
+        return [*_node(tx, row), f"{command.format('recheck')}   looks at it now"]
     return []
+
+
+def _in_review(row: Row[Any], command: str) -> list[str]:
+    again = f"{command.format('recheck')}   sends the same bytes again, which pays at most once"
+    if row.settled_candidate is not None:
+        return [again]
+    resolve = command.format("resolve")
+    if row.status_reason == NOT_AS_PROMISED:
+        return _not_as_promised(row, resolve)
+    if row.purpose == "withdrawal":
+        choices = [
+            f"{resolve} --retry   pays its withdrawals anew, if the chain proves it dead",
+            f"{resolve} --refund   gives their money back, if the chain proves it dead",
+        ]
+    else:
+        choices = [f"{resolve} --retry   lets it go, if the chain proves it dead; another is made when it is needed"]
+    return [again, *choices] if row.candidates else choices
+
+
+def _not_as_promised(row: Row[Any], resolve: str) -> list[str]:
+    """Each choice is refused when what the wallet holds does not fit it."""
+    if row.purpose not in OUTWARD:
+        return [f"{resolve} --paid   books on its indices what the chain shows, once its block is final"]
+    return [
+        f"{resolve} --paid   if all of it left the wallet, although the payee may have got less",
+        f"{resolve} --retry   if nothing left the wallet: its withdrawals are paid anew",
+        f"{resolve} --refund   if nothing left the wallet: their money goes back",
+    ]
+
+
+def _sweep(tx: Tx, row: Row[Any]) -> list[str]:
+    if row.state == "abandoned":
+        return [f"coffer sweep run {row.chain}   decides anew; that also happens by itself every hour"]
+    if row.state == "swept":
+        return []
+    return [*_paused(tx, row.asset, "sweeps"), *_node(tx, row), f"{row.public_id}: wait; it goes on by itself"]
 
 
 def _account(tx: Tx, row: Row[Any]) -> list[str]:
@@ -84,3 +126,20 @@ def _account(tx: Tx, row: Row[Any]) -> list[str]:
 def _paused(tx: Tx, asset: str, flow: str) -> list[str]:
     why = pauses.reason(tx, asset, flow)
     return [] if why is None else [f"coffer resume {asset} {flow}   once its cause is gone: {why}"]
+
+
+def _ripens(row: Row[Any]) -> str:
+    if row.locked:
+        return "wait; the chain does not let it be spent yet"
+    if (row.confirmations_needed or 0) >= FINAL_DEPTH:
+        return "wait until the chain calls its block final"
+    return "wait for blocks"
+
+
+def _node(tx: Tx, row: Row[Any]) -> list[str]:
+    known = chain_row(tx, row.chain)
+    if known.health_reason is None:
+        return []
+    return [
+        f"the {row.chain} node cannot be relied on now ({known.health_reason}): nothing goes on before that is over"
+    ]

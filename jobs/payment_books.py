@@ -208,7 +208,7 @@ def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_befor
         )
         if member.state == "review" and row.resolution is None:
             continue  # the signer found this one wanting: it stays with a person, its money held
-        if reason == REVERTED and _reverts(tx, member.id) >= REVERTS_MAX:
+        if reason == REVERTED and row.resolution is None and _reverts(tx, member.id) >= REVERTS_MAX:
             withdrawal.move(tx, member, "review", reason=reason, detail="the chain reverted it again and again")
         elif refund:
             withdrawal.give_back(tx, member, "failed", reason or "payment_dead")

@@ -56,10 +56,12 @@ def _alive(row: Row[Any], services: Services) -> str | None:
     if not intended and services.require_signer().contradicts(sign_request(row, what)):
         return "the signer signed something else for it, which this database does not know and which may yet pay"
     wallet = services.wallet(row.chain)
-    for candidate in known:
-        status = wallet.look_up(stored(candidate, row))
-        if not _harmless(status, intended) and not _reverted(row, status):
-            return f"{candidate.txid} is {status.state} at depth {status.depth} and may yet pay"
+    statuses = [(candidate.txid, wallet.look_up(stored(candidate, row))) for candidate in known]
+    ended = any(_reverted(row, status) for _, status in statuses)  # then its resources are used up for all others
+    for txid, status in statuses:
+        outrun = ended and status.state in (TxState.UNKNOWN, TxState.CONFLICTED)
+        if not (_harmless(status, intended) or _reverted(row, status) or outrun):
+            return f"{txid} is {status.state} at depth {status.depth} and may yet pay"
     return None
 
 
@@ -70,8 +72,9 @@ def _harmless(status: TxStatus, intended: bool) -> bool:
 
 
 def _reverted(row: Row[Any], status: TxStatus) -> bool:
-    """In the chain for good, where it paid nobody."""
-    return row.declined == payment_books.REVERTED and status.state is TxState.FAILED
+    """In the chain for good, where it paid nobody: by the chain's word, or by an operator's, who looked."""
+    nobody = status.state is TxState.FAILED or (status.state is TxState.UNCLEAR and row.resolution is not None)
+    return row.declined == payment_books.REVERTED and nobody
 
 
 def _for_review(detail: str, tx: Tx, row: Row[Any]) -> None:
