@@ -202,6 +202,8 @@ def sign(row: Row[Any], services: Services) -> Outcome:
     refused = _refusal(row, services, what)
     if refused is not None:
         return refused
+    if (proposal.fee_units, proposal.fee_max_units) != (row.fee_units, row.fee_max_units):  # these the signer counted
+        return _refused(SignerRefused("fee_mismatch", "the proposal may cost another fee than the payment says"))
     signed = services.wallet(row.chain).sign(proposal, what.spend)
     values = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": 1}
     return Signed(values=values, effect=partial(_store_first, signed=signed))

@@ -19,8 +19,11 @@ from typing import Any
 
 from jobs.row_mac import RowMac
 from ledger.errors import CofferError
+from ledger.founding import NATIVE_ASSETS
 
 DAY_SECONDS = 86_400
+#: What each chain's network is paid in, so that no row can have a fee counted against another cap.
+_COINS = {coin.chain: coin.code for coin in NATIVE_ASSETS}
 
 
 class SignerRefused(CofferError):
@@ -93,6 +96,16 @@ class Signer:
             self._check_call(request)
         elif request.call is not None or len(request.targets) != len(request.outputs):
             raise SignerRefused("target_missing", f"a payment for {request.purpose} pays nobody but this wallet")
+        if request.chain:
+            self._check_assets(request)
+
+    def _check_assets(self, request: SignRequest) -> None:
+        """A token without its contract would be the coin itself; a fee in another asset would count as nothing."""
+        coin = _COINS.get(request.chain)
+        if (request.token is None) != (request.asset == coin):
+            raise SignerRefused("token_changed", f"{request.asset} is paid as what it is not")
+        if (request.fee_asset or request.asset) != coin:
+            raise SignerRefused("fee_asset_mismatch", f"fees on {request.chain} are not paid in {request.fee_asset}")
 
     def _check_withdrawals(self, request: SignRequest) -> None:
         if request.call is not None or request.targets:

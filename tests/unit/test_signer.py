@@ -460,3 +460,9 @@ def test_an_asset_stands_for_the_contract_that_it_was_first_signed_with(
     assert refusal(signer, replace(again, token="0xc2")) == "token_changed"
     assert len(recorded(tmp_path)) == 2
     signer.admit(again)
+
+
+def test_a_token_that_lost_its_contract_is_not_paid_in_the_coin(make: Callable[..., Signer]) -> None:
+    paid = own("gas", ("0x1", 10**18), targets=(1,), asset="USDT", token=None)
+    assert refusal(make(), paid) == "token_changed"
+    make().check(replace(paid, token="0xc1"))
