@@ -40,6 +40,7 @@ def test_coins_that_no_transaction_brought_go_to_suspense_once_they_are_final(et
     home = ethereum.address(customer)
     gift(ethereum, home.address)
     ethereum.run_task("reconcile")
+    ethereum.mine(2)  # seen twice, and not final
     assert followed(ethereum) == {f"ETH:{home.idx}": str(GIFT)}
     assert surpluses(ethereum) == []
     ethereum.check_invariants()  # followed, so that nothing is unexplained and nobody's withdrawals stop
@@ -64,7 +65,9 @@ def test_an_operator_gives_a_surplus_to_the_customer_whose_address_it_is(ethereu
     [row] = [row for row in ethereum.deposits() if row.state == "held"]
     name = ethereum.row(account, customer).public_id
     ethereum.database.run(lambda tx: resolve.credit_deposit(tx, row.public_id, name, "test"), "test")
+    ethereum.node.mine(1)
     ethereum.run_task("scan")  # which asks the node about everything that is open
+    assert ethereum.alarms() == set()
     ethereum.tick()
     assert ethereum.available(customer) == ETHER + GIFT
     assert ethereum.row(deposit, row.id).state == "final"
