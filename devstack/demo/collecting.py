@@ -5,8 +5,8 @@ from __future__ import annotations
 from devstack.demo.figures import ETH, USDT
 from devstack.demo.incoming import PAID
 from devstack.demo.scene import Scene
+from devstack.demo.setting import CONFIRMATIONS
 
-CONFIRMATIONS = 12
 #: Above this much hot ether the rest goes to the cold address, down to what is kept.
 CEILING, KEEP = ETH.units("1"), ETH.units("0.5")
 
@@ -17,7 +17,7 @@ def collect(scene: Scene) -> None:
     lying = {name: scene.ethereum.tokens(scene.ours[name]) for name in PAID[USDT]}
     scene.checks.same("tokens lie where they were paid to", lying, dict(PAID[USDT]))
     begun = scene.ethereum.height
-    scene.desk.run("tasks", "run", "sweep:ethereum")
+    scene.desk.run("sweep", "run", "ethereum")
     hot = scene.ours["the hot wallet"]
     while scene.ethereum.tokens(hot) < sum(lying.values()) or scene.ethereum.balance(scene.ours["Anna"]) > KEEP:
         scene.tell.until("the next step", lambda: scene.ethereum.pending() or None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from devstack.demo.figures import BTC, COINS, ETH, USDT, XMR, Coin
 from devstack.demo.scene import Scene
+from devstack.demo.setting import where
 
 #: How each withdrawal must have gone, as its events tell it.
 _WITHDRAWAL_STEPS = ["queued", "signed", "broadcast", "confirming", "completed"]
@@ -47,6 +48,7 @@ def reconcile(scene: Scene) -> None:
     scene.tell.chain(f"gas of all {sent} transactions of our ethereum addresses: {ETH.show(gas)} ETH")
     for coin in COINS:
         _reconcile(scene, coin)
+    _where_ether_lies(scene)
     scene.checks.same("alarms", scene.desk.read("alarms"), [])
     scene.tell.desk("  none")
 
@@ -70,9 +72,17 @@ def _reconcile(scene: Scene, coin: Coin) -> None:
     scene.checks.same(f"{coin.code}: the chain's own sum", coin.show(_lies(scene, coin)), coin.show(on_chain))
     scene.tell.ledger(f"{coin.code:<4} treasury by the books {coin.show(report['treasury_units'])}")
     scene.tell.chain(f"{coin.code:<4} on chain              {coin.show(report['chain_total_units'])}")
-    if cold:
-        scene.tell.chain(f"{coin.code:<4} at the cold address   {coin.show(cold)}")
     scene.tell.ledger(f"{coin.code:<4} difference            {coin.show(report['unexplained_units'])}")
+
+
+def _where_ether_lies(scene: Scene) -> None:
+    """Ether lies in three kinds of places; the books know which."""
+    scene.tell.desk("$ coffer treasury status")
+    lies = {name: scene.ethereum.balance(address) for name, address in scene.ours.items()}
+    places = {"hot": lies.pop("the hot wallet"), "cold": lies.pop("the cold address"), "on_indices": sum(lies.values())}
+    scene.checks.same("where the books say that ether lies", where(scene, ETH), {**places, "in_flight": 0})
+    shown = ", ".join(f"{name.replace('_', ' ')} {ETH.show(units)}" for name, units in places.items())
+    scene.tell.ledger(f"ETH  {shown}")
 
 
 #: What must be nothing once all has come to rest.
