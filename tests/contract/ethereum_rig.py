@@ -40,6 +40,9 @@ class HandedOut:
     def tokens(self) -> Collection[str]:
         return self.contracts
 
+    def account_public_key(self) -> str | None:
+        return None
+
 
 class EthereumRig(Rig):
     """A fresh seed on a shared node; what the wallet says to it goes through a proxy."""
