@@ -206,12 +206,13 @@ def _outbid(row: Row[Any], services: Services, newest: Row[Any]) -> bool:
 
 
 def watch_settled(row: Row[Any], services: Services) -> Outcome:
-    """Until it is final: does the candidate that settled it still stand in the chain?"""
+    """Until it is final: does the candidate that settled it still stand in the chain, at the fee that was booked? Mined
+    again in another block, the same bytes may have cost another."""
     known = services.database.read(lambda tx: _candidates(tx, row))
     settled = next(c for c in known if c.number == row.settled_candidate)
     status = services.wallet(row.chain).look_up(stored(settled, row))
     services.database.read(lambda tx: require_healthy(tx, row.chain))
-    if status.state is TxState.CONFIRMED:
+    if status.state is TxState.CONFIRMED and _fee_of(Sight(settled, status)) == row.fee_units:
         if _is_final(row, services, status):
             return Final(values={"height": status.height}, due_us=None, effect=_let_coins_go)
         return StillWaiting(values={"height": status.height}, due_us=SETTLED_US)

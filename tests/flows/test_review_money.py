@@ -7,7 +7,7 @@ import pytest
 from jobs import payment_make
 from ledger import pauses, policy
 from ledger.money import UNITS_BOUND
-from ledger.schema import withdrawal
+from ledger.schema import candidate, withdrawal
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 from wallets.protocol import Proposal, SignedTransaction, Spend
 
@@ -98,4 +98,25 @@ def test_a_token_that_is_paused_when_it_is_signed_gives_its_nonce_back(
     ethereum.mine(1)
     ethereum.mine(3)
     assert ethereum.state(token) == "completed"
+    ethereum.agree()
+
+
+def test_what_was_mined_again_at_another_price_is_booked_anew(ethereum: EthereumEngine) -> None:
+    ethereum.stock()
+    ethereum.set_policy(sweep_minimum_units=10 * ETHER)
+    customer = ethereum.funded(ETHER)
+    paid = ethereum.withdraw(customer, ETHER // 2, ethereum.outside())
+    ethereum.tick()
+    ethereum.mine(2)
+    assert ethereum.state(paid) == "completed"
+    before = ethereum.payment_of(paid)
+    raw = next(row.raw for row in ethereum.rows(candidate) if row.payment_id == before.id)
+    ethereum.node.reorg(2)
+    ethereum.node.rpc("eth_sendRawTransaction", raw)
+    ethereum.node.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9 + 12_345))
+    ethereum.mine(2)
+    ethereum.mine(1)
+    after = ethereum.payment_of(paid)
+    assert (after.state, after.settlements) == ("settled", 2)
+    assert after.fee_units != before.fee_units
     ethereum.agree()
