@@ -4,6 +4,9 @@ NAME ?= default
 KEEP ?= 0
 JOBS ?= 2
 TESTS ?=
+LIST ?= 0
+CHAIN ?= all
+ONLY ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
@@ -28,9 +31,10 @@ bench:  ## measured figures, each beside its limit
 	@scripts/setup test
 	@$(PY) -m bench
 
-faults:  ## die at every crash point, start again, check the invariants
+faults:  ## die at every crash point, start again, check the invariants (LIST=1 DB=both CHAIN=all ONLY=flow)
 	@scripts/setup test
-	@$(PY) -m tests.faults
+	@$(PY) -m tests.faults $(if $(filter 1,$(LIST)),--list) $(if $(filter-out file,$(origin DB)),--db $(DB)) \
+		--chain $(CHAIN) $(foreach flow,$(ONLY),--only $(flow))
 
 check:  ## ruff, mypy and the import contracts
 	@scripts/setup check

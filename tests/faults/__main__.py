@@ -26,10 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--every", action="store_true", help="also places that leave the same behind, on every database and chain"
     )
+    parser.add_argument(
+        "--wallet-too", action="store_true", help="only deaths at which the process with the keys is killed as well"
+    )
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
     wanted = tasks(_CHOICES[options.db], _CHAINS[options.chain], options.only)
-    runner = Runner(options.workers, options.budget, options.deaths, every=options.every)
+    runner = Runner(options.workers, options.budget, options.deaths, every=options.every, wallet_too=options.wallet_too)
     try:
         if options.list:
             runner.list_points(wanted)

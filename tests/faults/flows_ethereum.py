@@ -169,8 +169,18 @@ FLOWS = (
     Flow(
         "token-sweep-batched",
         "token-batched",
-        (task("sweep"), mine(1), work, *_SETTLED, work, *_BURIED),
-        Ends({}, {}, ("final",) * 4, sweeps=("swept", "swept"), others={"sweep": 1}),
+        (
+            task("sweep"),
+            mine(1),
+            work,
+            *_SETTLED,
+            work,
+            World.let_a_day_pass,
+            task("sweep"),  # their code is taken away again
+            *_SETTLED,
+            *_BURIED,
+        ),
+        Ends({}, {}, ("final",) * 4, sweeps=("swept", "swept"), others={"sweep": 2}),
         chains=_ETHEREUM,
     ),
     Flow(

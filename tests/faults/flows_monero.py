@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.faults.chain_monero import XMR
 from tests.faults.flow import (
     Ends,
@@ -19,6 +21,7 @@ from tests.faults.flow import (
     withdraw,
     work,
 )
+from tests.faults.world import World
 
 _MONERO = ("monero",)
 _FEE = XMR // 2_000
@@ -83,7 +86,7 @@ FLOWS = (
     Flow(
         "xmr-payment-vanished",
         "xmr-funded",
-        (withdraw("w1", "alice", XMR, "p1"), work, empty_pool, work, *_SETTLED, *_BURIED),
+        (withdraw("w1", "alice", XMR, "p1"), work, empty_pool, mine(1), work, *_SETTLED, *_BURIED),
         Ends({"alice": 2 * XMR - _FEE}, {"w1": "completed"}, ("final",) * 2),
         chains=_MONERO,
     ),
@@ -107,5 +110,38 @@ FLOWS = (
         (task("sweep"), mine(1), work, *_SETTLED, work, *_BURIED),
         Ends({"alice": 3 * XMR, "bob": 2 * XMR}, {}, ("final",) * 2, sweeps=("swept", "swept"), others={"sweep": 2}),
         chains=("monero-accounts",),
+    ),
+    Flow(
+        "xmr-addresses-run-out",
+        "xmr-adopted",
+        (
+            partial(World.use_up_addresses, left=1),
+            address("ready", "alice"),
+            address("pending", "bob"),
+            hours,
+            lambda w: w.publish("late-address", "pending"),
+            pay("tx", ("ready", XMR)),
+            lambda w: w.pay_noted("tx2", "late-address", 2 * XMR),
+            *_SETTLED,
+            *_BURIED,
+        ),
+        Ends({"alice": XMR, "bob": 2 * XMR}, deposits=("final", "final")),
+        chains=_MONERO,
+    ),
+    Flow(
+        "xmr-first-start",
+        "founded",
+        (
+            account("alice"),
+            address("early", "alice"),
+            hours,
+            lambda w: w.publish("early-address", "early"),
+            lambda w: w.pay_noted("tx", "early-address", XMR),
+            *_SETTLED,
+            *_BURIED,
+        ),
+        Ends({"alice": XMR}, deposits=("final",)),
+        from_open=True,
+        chains=_MONERO,
     ),
 )

@@ -25,14 +25,17 @@ class Run:
     db: str
     chain: str
     violations: tuple[str, ...]
+    wallet_too: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.flow} at {self.point} on {self.db}, {self.chain} chain"
+        how = " with the wallet's process" if self.wallet_too else ""
+        return f"{self.flow} at {self.point}{how} on {self.db}, {self.chain} chain"
 
     @property
     def replay(self) -> str:
-        return f"python -m tests.faults --db {self.db} --chain {self.chain} --only {self.flow} --point '{self.point}'"
+        command = f"python -m tests.faults --db {self.db} --chain {self.chain} --only {self.flow}"
+        return f"{command} --point '{self.point}'{' --wallet-too' if self.wallet_too else ''}"
 
 
 @dataclass(frozen=True)
@@ -74,23 +77,26 @@ def _numbered(names: Sequence[str]) -> list[Point]:
     return points
 
 
-def die_at(ground: Ground, flow: str, point: str, *, deaths: int = 1) -> Run:
+def die_at(ground: Ground, flow: str, point: str, *, deaths: int = 1, wallet_too: bool = False) -> Run:
     """Live until the point, die there, start again, come to the end, and check.
 
-    With `deaths` 2 the second life dies too, where it passes the point's name for the first time, if it does.
+    With `deaths` 2 the second life dies too, where it passes the point's name for the first time, if it does. With
+    `wallet_too` the process that holds the keys is killed at the same moment and forgets what it had not stored.
     """
     place = ground.begin(FLOWS[flow].start)
     violations: list[str] = []
     status = ground.forks.run(Job("live", flow, place, crashpoint=point))
     if status != KILLED:
         violations.append(f"it did not die at the point: status {status}")
+    if wallet_too:
+        ground.node.kill_wallet()
     for _ in range(deaths - 1):
         ground.forks.run(Job("again", flow, place, crashpoint=point.partition("#")[0]))
     status = ground.forks.run(Job("again", flow, place))
     violations += _verdict(ground, status, "the run after the crash")
     if violations:
         _keep(ground, flow, point)
-    return Run(flow, point, ground.db, ground.chain, tuple(violations))
+    return Run(flow, point, ground.db, ground.chain, tuple(violations), wallet_too)
 
 
 def _verdict(ground: Ground, status: int, what: str) -> list[str]:

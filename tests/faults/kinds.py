@@ -26,6 +26,7 @@ class Kind:
     policy: Mapping[str, Mapping[str, Any]]
     credit_depth: int  #: blocks after which every deposit of a flow must have been credited
     final_depth: int | None = None  #: in place of the engine's own, where a hundred blocks take seconds
+    wallet_calls: str = ""  #: how crashpoints around calls to another process that holds the keys begin
 
     @property
     def chain(self) -> str:
@@ -72,6 +73,7 @@ KINDS = {
             chain_monero.POLICY,
             credit_depth=10,
             final_depth=chain_monero.FINAL_DEPTH,
+            wallet_calls="monero.",
         ),
         Kind(
             "monero-accounts",
@@ -82,6 +84,7 @@ KINDS = {
             chain_monero.POLICY,
             credit_depth=10,
             final_depth=chain_monero.FINAL_DEPTH,
+            wallet_calls="monero.",
         ),
     )
 }

@@ -14,6 +14,7 @@ from devstack.mariadb import MariaDB
 from tests.faults.flows import FLOWS
 from tests.faults.ground import Ground, fast_folder
 from tests.faults.harness import Point, Run, die_at, record
+from tests.faults.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,13 @@ class Runner:
     """`workers` threads, each with grounds of its own, share one list of tasks."""
 
     def __init__(
-        self, workers: int = 2, budget_seconds: float | None = None, deaths: int = 1, *, every: bool = False
+        self,
+        workers: int = 2,
+        budget_seconds: float | None = None,
+        deaths: int = 1,
+        *,
+        every: bool = False,
+        wallet_too: bool = False,
     ) -> None:
         self.root = fast_folder("coffer-faults-")
         self.totals = Totals()
@@ -61,6 +68,7 @@ class Runner:
         self._deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         self._deaths = deaths
         self._every = every
+        self._wallet_too = wallet_too
         self._left = 0
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -111,19 +119,26 @@ class Runner:
     def _run(self, task: Task, point: str | None) -> None:
         began = time.monotonic()
         points = self._recorded(task)
-        chosen = [p.name for p in points if p.alone or self._wants_all(task)] if point is None else [point]
+        chosen = self._chosen(task, points) if point is None else [(point, self._wallet_too)]
         if self._deadline is not None:
             chosen = random.sample(chosen, len(chosen))
         until = self._until()
         ran = 0
-        for name in chosen:
+        for name, wallet_too in chosen:
             if until is not None and time.monotonic() > until:
                 break
-            self._note(die_at(self._ground(task), task.flow, name, deaths=self._deaths))
+            self._note(die_at(self._ground(task), task.flow, name, deaths=self._deaths, wallet_too=wallet_too))
             ran += 1
         with self._lock:
             self._left -= 1
-            print(f"{task}: {ran} of {len(points)} points, {time.monotonic() - began:.0f} s", flush=True)
+            print(f"{task}: {len(points)} points, {ran} runs, {time.monotonic() - began:.0f} s", flush=True)
+
+    def _chosen(self, task: Task, points: Sequence[Point]) -> list[tuple[str, bool]]:
+        """The deaths of a task: at each point, and at those around calls to another process also together with it."""
+        calls = KINDS[task.chain].wallet_calls
+        alone = [point for point in points if point.alone or self._wants_all(task)]
+        too = [(point.name, True) for point in points if calls and point.name.startswith(calls)]
+        return ([] if self._wallet_too else [(point.name, False) for point in alone]) + too
 
     def _wants_all(self, task: Task) -> bool:
         """Unless told otherwise, places that leave the same behind are all visited on the quickest ground only."""

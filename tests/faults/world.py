@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -11,12 +12,13 @@ from flask import Flask
 from sqlalchemy import Table, insert, select, update
 
 from api.app import create_app
-from jobs import bootstrap, keys, payment_make, payment_send, scan, services
+from jobs import bootstrap, calls, keys, payment_send, scan, services
 from jobs.assets import asset_of, contract_of
 from jobs.keys import Keyring
 from jobs.sweeper import Sweeper
 from ledger import policy
 from ledger.db import Tx
+from ledger.errors import StateConflict
 from ledger.ids import new_id
 from ledger.money import Asset, format_units
 from ledger.schema import address, chain, index_counter, payment, project, task, withdrawal
@@ -111,21 +113,11 @@ class World:
         return self.database.read(lambda tx: contract_of(tx, code))
 
     def deploy(self) -> None:
-        """An operator has a contract deployed from the hot wallet, once: a repeated stage finds it ordered."""
-        if any(row.purpose == "call" for row in self.rows(payment)):
-            return
+        """An operator has a contract deployed from the hot wallet; a repeated order finds the first one under way."""
         data = creation(load("GoodToken"), ("NEW", 6, self.outside.payee("p1"), 10**12))
-        call = {"chain": self.chain, "to": None, "data": data}
-
-        def unit(tx: Tx) -> None:
-            public_id = new_id("pay")
-            mac, rules = self.services.require_mac().call(public_id, call), policy.of(tx, self.kind.coin.code)
-            plan = payment_make.Plan(
-                self.chain, self.kind.coin.code, "call", (), 2 * 10**9, rules.payment_rate_max, call, mac
-            )
-            payment_make.make(tx, plan, public_id)
-
-        self.database.run(unit, "test_deploy")
+        order = calls.Order(self.chain, None, data, "GoodToken")
+        with suppress(StateConflict):
+            self.database.run(lambda tx: calls.order(tx, self.services, order, "test"), "order_call")
 
     # What the outside does
 
@@ -201,6 +193,10 @@ class World:
     def let_hours_pass(self) -> None:
         """Payments that are on their way have been so for long enough to be bumped."""
         self._raw(update(payment).where(payment.c.sent_at.is_not(None)).values(sent_at=1))
+
+    def let_a_day_pass(self) -> None:
+        """Payments were made yesterday."""
+        self._raw(update(payment).values(created_at=payment.c.created_at - 25 * HOUR_US))
 
     def use_up_addresses(self, left: int) -> None:
         """All but `left` of the watched addresses are given out."""
