@@ -100,8 +100,10 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     if row.bump_rate is not None or (refusal is not None and _outbid(row, services, known[0])):
         return BumpDue(reason="fee_bump", detail=(refusal or "an operator asked")[:512])
     detail = refusal or "the node took it, and does not show it"
+    since = row.sent_at or services.database.now() if invalid else row.sent_at  # or its age would begin at each look
+    effect = partial(_alarm, "not_seen", detail)
     return NotSeen(
-        reason="not_seen", detail=detail[:512], due_us=10 * SECOND, effect=partial(_alarm, "not_seen", detail)
+        values={"sent_at": since}, reason="not_seen", detail=detail[:512], due_us=10 * SECOND, effect=effect
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from jobs import resolve_payments, runtime
+from jobs import payment_send, resolve_payments, runtime
+from ledger.errors import TransactionRefused
 from ledger.schema import alarm, payment, resource, task
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
+from wallets.protocol import SignedTransaction
 
 
 def advance_batch(engine: Engine) -> None:
@@ -128,3 +130,26 @@ def test_a_final_payment_owns_no_coins_any_more(engine: Engine) -> None:
     engine.tick()
     assert (engine.payment_of(row_id).state, len(inputs_of(engine, paid))) == ("final", 0)
     engine.check_invariants()
+
+
+def test_bytes_that_never_could_confirm_are_made_anew_though_no_pool_ever_had_them(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = engine.services.wallets["bitcoin"]
+
+    def refuse(tx: SignedTransaction) -> None:
+        raise TransactionRefused("invalid_input", invalid=True)
+
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    monkeypatch.setattr(wallet, "broadcast", refuse)
+    engine.tick(2)
+    since = engine.payment_of(row_id).sent_at
+    engine.tick(2)
+    row = engine.payment_of(row_id)
+    assert (row.state, row.candidates) == ("broadcast", 1)
+    assert since is not None
+    assert row.sent_at == since
+    long_ago = update(payment).where(payment.c.id == row.id).values(sent_at=since - payment_send.INVALID_US)
+    engine.database.run(lambda tx: tx.execute(long_ago), "t")
+    engine.tick()
+    assert engine.payment_of(row_id).candidates == 2
