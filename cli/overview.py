@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
-from jobs import bootstrap, queues
+from jobs import bootstrap, queues, treasury
 from jobs.assets import chains_in_use
 from jobs.explain import amount
 from jobs.saga import SECOND
@@ -25,6 +25,7 @@ from ledger.schema import (
     ledger_account,
     pause,
     payment,
+    sweep,
     task,
     withdrawal,
 )
@@ -105,6 +106,7 @@ def _chains(tx: Tx) -> Iterable[View]:
         yield {
             "chain": row.name,
             "height": row.tip_height,
+            "final": row.final_height,
             "health": row.health_reason or ("ok" if row.health_at is not None else "never seen"),
             "detail": row.health_detail,
             "scanned_at": maybe_when(row.scanned_at),
@@ -113,15 +115,18 @@ def _chains(tx: Tx) -> Iterable[View]:
 
 
 def _money(tx: Tx) -> Iterable[View]:
-    """House accounts by their own sign: the treasury as what it holds."""
+    """House accounts by their own sign: the treasury as what it holds, and where."""
+    lies = {found.asset: found for found in treasury.by_asset(tx)}
     for row in tx.all(select(asset).order_by(asset.c.code)):
-        house = balances.of_house(tx, row.code)
+        house, where = balances.of_house(tx, row.code), lies[row.code]
         reports = tx.value(select(task.c.progress).where(task.c.name == f"reconcile:{row.chain}")) or {}
         report = reports.get(row.code, {})
         units = {
             "owed": sum(_owed(tx, row.code)),
-            "treasury": -house["treasury_hot"],
-            "in_flight": -house["in_flight"],
+            "hot": where.hot,
+            "on_indices": where.on_indices,
+            "cold": where.cold,
+            "in_flight": where.in_flight,
             "suspense": house["suspense"],
             "dust": house["dust"],
             "unexplained": int(report.get("unexplained_units", 0)),
@@ -149,6 +154,7 @@ def _stuck(tx: Tx) -> Iterable[View]:
         ("withdrawal", withdrawal, (withdrawal.c.state == "queued") & withdrawal.c.status_reason.is_not(None)),
         ("payment", payment, (payment.c.state == "review") | (payment.c.attempts >= 3)),
         ("deposit", deposit, undecided | (deposit.c.attempts >= 3)),
+        ("sweep", sweep, sweep.c.attempts >= 3),
     ):
         for row in tx.all(select(table).where(condition).order_by(table.c.id).limit(50)):
             shown = {"kind": kind, "id": row.public_id, "state": row.state, "reason": row.status_reason}

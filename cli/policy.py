@@ -29,7 +29,7 @@ def list_(asset: str, as_json: bool) -> None:
     if as_json:
         say_json(found)
         return
-    defaults = asdict(rules.DEFAULTS.get(asset, rules.AssetPolicy()))
+    defaults = asdict(rules.defaults(asset))
     rows = [
         (name, value, "" if defaults[name] == value else f"default {defaults[name]}") for name, value in found.items()
     ]

@@ -10,26 +10,51 @@ import click
 from cli.context import json_option, load_settings, open_services, say_json, say_table
 from cli.nodes import chain_of, services_with_wallet
 from jobs import reconcile as books
+from jobs.assets import chains_in_use
 from jobs.explain import amount
 from jobs.reconcile import Report
+from jobs.services import Services
+from ledger.db import Tx
+from ledger.errors import CofferError
 
 
 @click.command()
-@click.argument("asset", default="BTC")
+@click.argument("asset", required=False)
 @json_option
-def reconcile(asset: str, as_json: bool) -> None:
-    """Compare the books with the chain at one moment. Exit 1 when anything is unexplained."""
+def reconcile(asset: str | None, as_json: bool) -> None:
+    """Compare the books with the chain at one moment, of ASSET or of all. Exit 1 when anything is unexplained."""
     settings = load_settings()
-    chain = open_services(settings).database.read(lambda tx: chain_of(tx, asset))
-    services = services_with_wallet(chain, settings)
-    report = books.of_asset(services, asset, chain)
-    if as_json:
-        say_json(asdict(report))
-    else:
-        rows = services.database.read(lambda tx: [(name, amount(tx, units, asset)) for name, units in _lines(report)])
-        say_table((f"{asset} AT BLOCK {report.height}", "AMOUNT"), rows)
-    if report.unexplained_units != 0:
+    reports: list[Report] = []
+    failed = False
+    for chain in open_services(settings).database.read(lambda tx: _chains(tx, asset)):
+        try:
+            reports += books.reconcile(services_with_wallet(chain, settings), chain)
+        except CofferError as error:
+            if asset is not None:
+                raise
+            click.echo(f"{chain}: {error.detail}", err=True)  # the others can be compared all the same
+            failed = True
+    wanted = [report for report in reports if asset in (None, report.asset)]
+    _show(open_services(settings), wanted, asset, as_json)
+    if failed or any(report.unexplained_units != 0 for report in wanted):
         sys.exit(1)
+
+
+def _chains(tx: Tx, asset: str | None) -> list[str]:
+    return chains_in_use(tx) if asset is None else [chain_of(tx, asset)]
+
+
+def _show(services: Services, reports: list[Report], asset: str | None, as_json: bool) -> None:
+    if as_json:
+        found = [asdict(report) for report in reports]
+        say_json(found if asset is None else found[0])
+        return
+    for number, report in enumerate(reports):
+        click.echo("\n" * (number > 0), nl=False)
+        rows = services.database.read(
+            lambda tx, r=report: [(name, amount(tx, units, r.asset)) for name, units in _lines(r)]  # type: ignore[misc]
+        )
+        say_table((f"{report.asset} AT BLOCK {report.height}", "AMOUNT"), rows)
 
 
 def _lines(report: Report) -> list[tuple[str, int]]:

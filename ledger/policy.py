@@ -148,7 +148,12 @@ def of(tx: Tx, asset: str) -> AssetPolicy:
     rows = tx.all(select(policy.c.name, policy.c.value).where(policy.c.id.in_(newest)))
     known = {f.name for f in fields(AssetPolicy)}
     values = {row.name: _plain(row.name, row.value) for row in rows if row.name in known and row.value is not None}
-    return replace(DEFAULTS.get(asset, _ETHEREUM), **values)  # an asset with no defaults of its own is a token
+    return replace(defaults(asset), **values)
+
+
+def defaults(asset: str) -> AssetPolicy:
+    """The rules of an asset for which no row says anything; one with no defaults of its own is a token."""
+    return DEFAULTS.get(asset, _ETHEREUM)
 
 
 def change(tx: Tx, asset: str, name: str, value: Any, actor: str) -> AssetPolicy:

@@ -317,17 +317,17 @@ def test_money_to_a_treasury_address_is_capital(here: Installation) -> None:
     here.chain.fund(address, 5_000_000, blocks=6)
     here.engine.tick()
     assert here.engine.house("capital") == 5_000_000
-    assert json.loads(here.said("reconcile", "--json"))["unexplained_units"] == 0
+    assert json.loads(here.said("reconcile", "BTC", "--json"))["unexplained_units"] == 0
     here.engine.check_invariants()
 
 
 def test_reconcile_fails_on_a_difference(here: Installation) -> None:
     here.engine.funded(1_000_000)
-    here.said("reconcile")
+    here.said("reconcile", "BTC")
     here.chain.fund(here.said("treasury", "address", "BTC", "--wait", "0").strip(), 7_000, blocks=1)
     away = update(deposit).values(credited=0)
     here.database.run(lambda tx: tx.execute(away), "test")
-    assert here.coffer("reconcile").exit_code == 1
+    assert here.coffer("reconcile", "BTC").exit_code == 1
 
 
 def test_pause_and_resume_are_audited_and_stop_withdrawals(here: Installation) -> None:
