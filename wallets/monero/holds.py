@@ -55,7 +55,7 @@ class Holds:
     def _set_all(self, resources: Collection[str], method: str, *, wanted: bool) -> None:
         self._sync.check_wallet()  # or all of them would be strangers, and passed over
         with self.turn:
-            changed = [r for r in sorted(set(resources)) if self._is_frozen(r) is not wanted and self._set(method, r)]
+            changed = [r for r in sorted(set(resources)) if self._is_frozen(r) is (not wanted) and self._set(method, r)]
             if changed:
                 self._client.change("store")
 
