@@ -41,8 +41,7 @@ def replace_blocks(rig: MoneroRig, depth: int, *, instead: int) -> None:
     rig.node.generate(instead, rig.payer.address)
 
 
-@pytest.mark.parametrize("depth", [1, 12])
-@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize(("depth", "more"), [(1, 0), (1, 1), (12, 1)])
 def test_a_deposit_that_a_reorganisation_removed_is_gone(rig: MoneroRig, depth: int, more: int) -> None:
     """Also one that could be spent already, and also when the new chain is no longer than the old one."""
     deposit = funded(rig, depth)
