@@ -32,7 +32,7 @@ AGAIN_US = 60 * SECOND
 #: Payments of one sweep that may come to nothing before it is given up until it is planned anew.
 TRIES_MAX = 3
 #: Why trying again soon would only cost gas.
-HOPELESS = ("reverted", "address_refused", "retry_alone", "not_as_promised")
+HOPELESS = ("reverted", "address_refused", "not_as_promised")
 
 
 class State(StrEnum):

@@ -14,6 +14,7 @@ from sqlalchemy import Row, insert, select
 
 from jobs import holdings, payment_make, sweep_clear, sweep_rows, sweep_rules
 from jobs.assets import native, on_chain
+from jobs.payment_build import ALONE
 from jobs.saga import SECOND
 from jobs.services import Services, chain_row, require_healthy
 from jobs.sweep import HOPELESS, State
@@ -125,18 +126,21 @@ class _Taken:
     live: dict[tuple[str, int], str]  #: public id of the sweep under way
     sweeping: set[int]  #: the indices of those, whatever asset
     resting: dict[tuple[str, int], str]  #: why it was given up not long ago
+    alone: set[tuple[str, int]]  #: whose last batch was refused, and nobody knows for whose sake
 
     @classmethod
     def read(cls, tx: Tx, chain: str) -> _Taken:
         s = sweep.c
         live = tx.all(select(s.asset, s.idx, s.public_id).where(s.chain == chain, s.live == 1))
+        resting, alone = _given_up(tx, chain)
         return cls(
             sweep_rows.paying(tx, chain),
             sweep_rows.arriving(tx, chain),
             sweep_rows.suspect(tx, chain),
             {(row.asset, row.idx): row.public_id for row in live},
             {row.idx for row in live},
-            _resting(tx, chain),
+            resting,
+            alone,
         )
 
     def reason(self, asset: str, idx: int) -> str | None:
@@ -151,15 +155,19 @@ class _Taken:
         return self.resting.get((asset, idx))
 
 
-def _resting(tx: Tx, chain: str) -> dict[tuple[str, int], str]:
+def _given_up(tx: Tx, chain: str) -> tuple[dict[tuple[str, int], str], set[tuple[str, int]]]:
+    """(what is left alone for a while and why, what is tried one by one because its batch was refused)."""
     s = sweep.c
     given_up = (s.chain == chain) & (s.state == str(State.ABANDONED)) & (s.updated_at > tx.now - HOPELESS_REST_US)
     rows = tx.all(select(s.asset, s.idx, s.status_reason, s.updated_at).where(given_up).order_by(s.id))
-    return {
-        (row.asset, row.idx): row.status_reason
-        for row in rows
-        if row.status_reason in HOPELESS or row.updated_at > tx.now - REST_US
+    last = {(row.asset, row.idx): row for row in rows}
+    alone = {place for place, row in last.items() if row.status_reason == ALONE}
+    resting = {
+        place: row.status_reason
+        for place, row in last.items()
+        if place not in alone and (row.status_reason in HOPELESS or row.updated_at > tx.now - REST_US)
     }
+    return resting, alone
 
 
 def _survey(tx: Tx, chain: str, weights: Mapping[str, int], offer: Price) -> list[Place]:
@@ -178,7 +186,8 @@ def _survey(tx: Tx, chain: str, weights: Mapping[str, int], offer: Price) -> lis
                 reason = "after_another_asset"
             if reason is None:
                 chosen.add(row.idx)
-            batch = bool(rules.sweep_batched) and code != coin and row.idx not in alone
+            together = row.idx not in alone and (code, row.idx) not in taken.alone
+            batch = bool(rules.sweep_batched) and code != coin and together
             found.append(Place(code, row.idx, row.units, reason, taken.live.get((code, row.idx)), batch))
     return found
 

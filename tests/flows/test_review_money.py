@@ -6,9 +6,13 @@ import pytest
 
 from jobs import payment_make
 from ledger import pauses, policy
+from ledger.errors import InvalidAddress
 from ledger.money import UNITS_BOUND
 from ledger.schema import candidate, withdrawal
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
+from wallets.ethereum import spending
+from wallets.ethereum.client import EthereumClient
+from wallets.ethereum.transaction import Plan
 from wallets.protocol import Proposal, SignedTransaction, Spend
 
 
@@ -119,4 +123,25 @@ def test_what_was_mined_again_at_another_price_is_booked_anew(ethereum: Ethereum
     after = ethereum.payment_of(paid)
     assert (after.state, after.settlements) == ("settled", 2)
     assert after.fee_units != before.fee_units
+    ethereum.agree()
+
+
+def test_one_index_that_a_token_refuses_does_not_keep_a_batch_from_being_collected(
+    ethereum: EthereumEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has his own deposit address put on a token's list would stop the sweeps of all in his batch."""
+    ethereum.stock()
+    ethereum.services.wallets = {"ethereum": ethereum.make_wallet(ethereum.deployed("Sweeper", ethereum.hot))}
+    good = ethereum.add_token("GOOD", sweep_batched=1, sweep_minimum_units=10**12)
+    listed, *others = [ethereum.address(ethereum.funded(50 * 10**6, good)) for _ in range(3)]
+
+    def refuses(client: EthereumClient, what: Plan) -> None:
+        if listed.address in {move.sender for move in what.moves}:
+            raise InvalidAddress("/address", "the token's contract will not take from it")
+
+    monkeypatch.setattr(spending, "check_willing", refuses)
+    ethereum.set_policy("GOOD", sweep_minimum_units=10**6)
+    for _ in range(6):
+        ethereum.mine(2)
+    assert {ethereum.held(home.idx, "GOOD") for home in others} == {0}
     ethereum.agree()
