@@ -131,9 +131,10 @@ def _fill(services: Services, chain: str, facts: Facts, coin: AssetPolicy) -> li
 
 
 def _idle(tx: Tx, chain: str) -> bool:
-    """Whether no payment is choosing its resources."""
+    """Whether no payment of the hot wallet is choosing its resources; what an index signs itself fills no gap here."""
     p = payment.c
-    return tx.value(select(p.id).where(p.chain == chain, p.state == "building").limit(1)) is None
+    hot = (p.purpose != "sweep") | (p.batched == 1)
+    return tx.value(select(p.id).where(p.chain == chain, p.state == "building", hot).limit(1)) is None
 
 
 def _rate(wallet: ChainWallet, coin: AssetPolicy) -> int:

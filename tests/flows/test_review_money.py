@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from jobs import payment_make
+from jobs import hot, payment_make
 from ledger import pauses, policy
 from ledger.errors import InvalidAddress
 from ledger.money import UNITS_BOUND
@@ -13,7 +15,7 @@ from tests.flows.ethereum_engine import ETHER, EthereumEngine
 from wallets.ethereum import spending
 from wallets.ethereum.client import EthereumClient
 from wallets.ethereum.transaction import Plan
-from wallets.protocol import Proposal, SignedTransaction, Spend
+from wallets.protocol import HOT, Proposal, SignedTransaction, Spend
 
 
 def test_a_deposit_that_brought_less_than_it_says_stays_suspect_when_it_is_asked_for_again(
@@ -145,3 +147,14 @@ def test_one_index_that_a_token_refuses_does_not_keep_a_batch_from_being_collect
         ethereum.mine(2)
     assert {ethereum.held(home.idx, "GOOD") for home in others} == {0}
     ethereum.agree()
+
+
+def test_a_sweep_that_waits_for_cheaper_gas_does_not_keep_a_gap_open(ethereum: EthereumEngine) -> None:
+    """Its nonce is that of its index: it would never fill a gap of the hot wallet."""
+    item = payment_make.Item(ethereum.hot, 1, source_idx=1, target_idx=HOT)
+    plan = payment_make.Plan("ethereum", "ETH", "sweep", [item], rate=1, rate_max=1)
+    ethereum.database.run(lambda tx: payment_make.make(tx, plan), "test_waiting")
+    assert ethereum.database.read(lambda tx: hot._idle(tx, "ethereum"))
+    batch = replace(plan, batched=True)
+    ethereum.database.run(lambda tx: payment_make.make(tx, batch), "test_waiting")
+    assert not ethereum.database.read(lambda tx: hot._idle(tx, "ethereum"))
