@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     ethereum_chain_id: int = 31337
     ethereum_rpc_url: SecretStr | None = None  #: http://[user:password@]host:port
     ethereum_rpc_timeout_seconds: int = 30
+    ethereum_ws_url: SecretStr | None = None  #: ws(s)://[user:password@]host:port, tells of new heads; absent: polling
     ethereum_seed_file: Path | None = None  #: made by `coffer eth seed generate`; read by the ethereum worker only
     ethereum_seed_key: HexSecret | None = None  #: opens the seed file, unless a Vault does
     ethereum_vault_url: str | None = None  #: http(s)://host:port of a Vault whose transit key opens the seed file

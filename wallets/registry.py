@@ -7,7 +7,9 @@ loads an RPC library or reads a node's credentials.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
 from ledger.errors import NodeNotReady, WrongNetwork
@@ -28,6 +30,19 @@ def address_book(chain: str, settings: Settings) -> AddressBook:
 def wallet(chain: str, settings: Settings, directory: Directory) -> ChainWallet:
     """The master wallet of a chain; connects to nothing before its first call. Raises `LookupError`."""
     return _find(_WALLETS, chain)(settings, directory)
+
+
+def listener(chain: str, settings: Settings) -> Callable[[Callable[[], None], Event], None] | None:
+    """What calls back at each new block until told to stop; None where the settings name nothing that could."""
+    if chain == "bitcoin" and settings.bitcoin_zmq_url is not None:
+        from wallets.bitcoin import push as zmq_push
+
+        return partial(zmq_push.listen, settings.bitcoin_zmq_url)
+    if chain == "ethereum" and settings.ethereum_ws_url is not None:
+        from wallets.ethereum import push as ws_push
+
+        return partial(ws_push.listen, settings.ethereum_ws_url.get_secret_value())
+    return None
 
 
 def chains() -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from ledger import founding
 from ledger.errors import DatabaseUnavailable, WrongNetwork
 from ledger.schema import task
 from settings import Settings
+from wallets import registry
 from workers import adoption, entry, waker
 from workers.stopping import GRACE_SECONDS, on_signals
 
@@ -115,17 +116,16 @@ def _push(
     settings: Settings, services: Services, runtime: Runtime, queue: str, stop: threading.Event
 ) -> Callable[[], None] | None:
     """What listens to the node of this queue's chain, if it can tell of new blocks by itself."""
-    url = settings.bitcoin_zmq_url if queue == "bitcoin" else None
+    listen = registry.listener(queue, settings)
     scan = task_id(services, f"scan:{queue}")
-    if url is None or scan is None:
+    if listen is None or scan is None:
         return None
-    from wallets.bitcoin import push
 
     def wake() -> None:
         runtime.advance("task", scan, woken=True)
         stop.wait(PUSH_GAP_SECONDS)
 
-    return lambda: push.listen(url, wake, stop)
+    return lambda: listen(wake, stop)
 
 
 def _join(threads: Sequence[threading.Thread]) -> bool:
