@@ -1,10 +1,10 @@
-"""Every crashpoint of a deposit and of a withdrawal: the process ends there with status 137, is started again, and the
-invariants hold. `make faults` does the same for all flows; docs/faults.md says how it works.
+"""Crashpoints of deposits, withdrawals and sweeps: the process ends there with status 137, is started again, and the
+invariants hold. `make faults` does the same for all flows and places; docs/faults.md says how it works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
@@ -13,7 +13,7 @@ import pytest
 
 from devstack.mariadb import MariaDB
 from tests.faults.ground import Ground, fast_folder
-from tests.faults.harness import die_at, record
+from tests.faults.harness import Point, die_at, record
 
 #: Hundreds of processes die and start again in each of these: a busy machine needs longer than one test usually may.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -52,21 +52,51 @@ def _remove_unless_needed(root: Path) -> None:
 
 
 @cache
+def recorded(ground: Ground, flow: str) -> tuple[Point, ...]:
+    return tuple(record(ground, flow))
+
+
 def points(ground: Ground, flow: str) -> tuple[str, ...]:
-    return tuple(point.name for point in record(ground, flow))
+    return tuple(point.name for point in recorded(ground, flow))
+
+
+def points_apart(ground: Ground, flow: str) -> tuple[str, ...]:
+    """Of places that leave the same behind the last one only."""
+    return tuple(point.name for point in recorded(ground, flow) if point.alone)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("flow", ["deposit", "withdrawal"])
 @pytest.mark.parametrize("db", ["sqlite", "mariadb"])
 def test_dying_at_any_point_loses_nothing_and_repeats_nothing(grounds: Grounds, db: str, flow: str, part: int) -> None:
-    assert_survives(grounds(db, "fake"), flow, part)
+    ground = grounds(db, "fake")
+    assert_survives(ground, flow, points(ground, flow)[part::PARTS])
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_dying_at_any_point_of_a_withdrawal_on_a_real_node(grounds: Grounds, part: int) -> None:
     """The node's own calls are points too: before and after each that changes or sends something."""
-    assert_survives(grounds("sqlite", "bitcoin"), "withdrawal", part)
+    ground = grounds("sqlite", "bitcoin")
+    assert_survives(ground, "withdrawal", points(ground, "withdrawal")[part::PARTS])
+
+
+@pytest.mark.parametrize(
+    ("flow", "part", "parts"),
+    [("eth-deposit", 0, 1), *(("eth-withdrawal", n, 2) for n in range(2)), *(("token-sweep", n, 4) for n in range(4))],
+)
+def test_dying_at_any_point_on_ethereum(grounds: Grounds, flow: str, part: int, parts: int) -> None:
+    """A real anvil. The sweep of a token has its gas sent first, so that it passes the places of both payments."""
+    ground = grounds("sqlite", "ethereum")
+    assert_survives(ground, flow, points_apart(ground, flow)[part::parts])
+
+
+def test_dying_after_the_wallets_calls_of_a_monero_withdrawal(grounds: Grounds) -> None:
+    """Real monerod and wallet-rpc; the second time wallet-rpc is killed as well, and forgets what was not stored."""
+    ground = grounds("sqlite", "monero")
+    calls = [f"monero.{call}.after#1" for call in ("set_attribute", "transfer", "freeze", "store", "relay_tx")]
+    assert set(points(ground, "xmr-withdrawal")) >= set(calls)
+    runs = [die_at(ground, "xmr-withdrawal", point, wallet_too=too) for point in calls for too in (False, True)]
+    assert [run for run in runs if run.violations] == []
 
 
 def test_the_points_of_a_withdrawal_are_those_of_its_promises(grounds: Grounds) -> None:
@@ -98,8 +128,7 @@ def test_dying_again_while_recovering_is_survived_too(grounds: Grounds) -> None:
     assert [run for run in runs if run.violations] == []
 
 
-def assert_survives(ground: Ground, flow: str, part: int) -> None:
-    mine = points(ground, flow)[part::PARTS]
-    assert len(mine) > 10
-    runs = [die_at(ground, flow, point) for point in mine]
+def assert_survives(ground: Ground, flow: str, chosen: Sequence[str]) -> None:
+    assert len(chosen) > 10
+    runs = [die_at(ground, flow, point) for point in chosen]
     assert [run for run in runs if run.violations] == []
