@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
 
+from bench.orders import Order, address, leave, wait
 from bench.report import Row, tell
 from bench.stack import BenchStack, btc, customers, memory_mb
-from bench.web import Wire, outside
+from bench.web import outside
 from devstack.bitcoind import MINER_WALLET
 from ledger.db import Database
-from ledger.schema import deposit, withdrawal
+from ledger.schema import deposit
 
 WITHDRAWALS = 300
 OUTPUTS = 100
 UNITS = 50_000
-_PATIENCE_SECONDS = 90
 
 
 def measure(stack: BenchStack, rounds: int, blocks: int) -> list[Row]:
@@ -53,18 +51,18 @@ def _deposits(stack: BenchStack, database: Database, ids: Sequence[str], blocks:
         row = one if count == 1 else many
         if number in (0, blocks):
             tell(f"{stack.db}: {row.name}")
-        addresses = [_address(wire, ids[i % len(ids)]) for i in range(count)]
+        addresses = [address(wire, ids[i % len(ids)]) for i in range(count)]
         # One confirmation is asked of amounts up to 0.01 BTC; the first block's coins pay the withdrawals later.
-        stack.bitcoind.pay({address: btc(1_000_000) for address in addresses})
+        stack.bitcoind.pay({text: btc(1_000_000) for text in addresses})
         if number == 0:
-            stack.bitcoind.pay({_address(wire, account): "5" for account in ids})
+            stack.bitcoind.pay({address(wire, account): "5" for account in ids})
         before, asked = _credited(database), time.perf_counter()
         [block] = stack.bitcoind.mine()
         told = notified.of(block)
-        _wait(partial(_has_credited, database, before + count))
+        wait(partial(_has_credited, database, before + count))
         row.add((time.perf_counter() - told) * 1000, block_made_to_ZMQ_hashblock=(told - asked) * 1000)
     stack.bitcoind.mine(6)  # the larger ones need more
-    _wait(lambda: _credited(database) >= blocks + 3 * OUTPUTS + len(ids))
+    wait(lambda: _credited(database) >= blocks + 3 * OUTPUTS + len(ids))
     notified.close()
     wire.close()
     one.remark = many.remark = "the limit is the node's own notice: asked to mine until its message was here"
@@ -78,15 +76,6 @@ def _has_credited(database: Database, count: int) -> bool:
 def _credited(database: Database) -> int:
     query = select(func.count()).select_from(deposit).where(deposit.c.credited == 1)
     return int(database.read(lambda tx: tx.value(query)))
-
-
-def _address(wire: Wire, account: str) -> str:
-    for _ in range(100):
-        found = json.loads(wire.post(f"/v1/accounts/{account}/addresses", {"asset": "BTC"}))
-        if found["status"] == "ready":
-            return str(found["address"])
-        time.sleep(0.1)
-    raise TimeoutError("no address becomes ready")
 
 
 class BlockTimes:
@@ -105,7 +94,7 @@ class BlockTimes:
         time.sleep(0.3)  # subscriptions have no answer to wait for
 
     def of(self, block: str) -> float:
-        _wait(lambda: block in self._times)
+        wait(lambda: block in self._times)
         return self._times[block]
 
     def close(self) -> None:
@@ -128,33 +117,12 @@ def _withdrawals(stack: BenchStack, database: Database, ids: Sequence[str], roun
     for number in range(rounds):
         tell(f"{stack.db}: {WITHDRAWALS} withdrawals, round {number + 1} of {rounds}")
         node = _node_batches(stack)
-        ours = _leave(stack, database, ids)
+        orders = [Order(ids[n % len(ids)], "BTC", btc(UNITS), outside()) for n in range(WITHDRAWALS)]
+        ours = leave(stack, database, orders)
         row.add(ours, node_alone_in_batches_of_100=node)
         stack.bitcoind.mine(3)
     row.remark = "from the first request of 32 clients until the last is in the node's pool"
     return row
-
-
-def _leave(stack: BenchStack, database: Database, ids: Sequence[str]) -> float:
-    def ask(numbers: Sequence[int]) -> None:
-        wire = stack.wire()
-        for number in numbers:
-            order = {"account": ids[number % len(ids)], "asset": "BTC", "amount": btc(UNITS), "address": outside()}
-            wire.post("/v1/withdrawals", order | {"reference": f"w{time.time_ns()}:{number}"})
-        wire.close()
-
-    before, start = _sent(database), time.perf_counter()
-    with ThreadPoolExecutor(32) as pool:
-        list(pool.map(ask, [range(n, WITHDRAWALS, 32) for n in range(32)]))
-    _wait(lambda: _sent(database) >= before + WITHDRAWALS)
-    return WITHDRAWALS / (time.perf_counter() - start)
-
-
-def _sent(database: Database) -> int:
-    """Withdrawals that are in the node's pool or on chain: the payment has been observed there after the send."""
-    w = withdrawal.c
-    query = select(func.count()).select_from(withdrawal)
-    return int(database.read(lambda tx: tx.value(query.where(w.state.in_(("broadcast", "confirming", "completed"))))))
 
 
 def _node_batches(stack: BenchStack) -> float:
@@ -169,10 +137,3 @@ def _node_batches(stack: BenchStack) -> float:
         node("sendrawtransaction", signed["hex"])
     return WITHDRAWALS / (time.perf_counter() - start)
 
-
-def _wait(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("it never happened")
-        time.sleep(0.004)
