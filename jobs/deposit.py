@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import debts, holdings, payment_requests, views
+from jobs import debts, deposit_check, holdings, payment_requests, views
 from jobs.deposit_state import State
 from jobs.saga import SECOND, Outcome, Saga, Step
 from jobs.services import Services, is_deep, is_final, require_healthy
@@ -99,17 +99,23 @@ def confirming(row: Row[Any], services: Services) -> Outcome:
         return StillWaiting(due_us=LOOK_US, reason="locked", detail="the chain does not let it be spent yet")
     if paused is not None:
         return StillWaiting(due_us=5 * SECOND, reason="paused", detail=paused[:512])
-    return _booked(row, rules, home)
+    suspect = row.suspect
+    if suspect == deposit_check.UNKNOWN and home is not None and home.apart:
+        agrees = deposit_check.agrees(services, row, home)
+        if agrees is None:
+            return StillWaiting(due_us=LOOK_US, reason=suspect, detail="its balance is compared as soon as it can be")
+        suspect = None if agrees else suspect
+    return _booked(row, suspect, rules, home)
 
 
-def _booked(row: Row[Any], rules: AssetPolicy, home: Row[Any] | None) -> Outcome:
+def _booked(row: Row[Any], suspect: str | None, rules: AssetPolicy, home: Row[Any] | None) -> Outcome:
     suspense = partial(_book, accounts.house("suspense"), "held")
     if home is None:
         detail = "no account owns this address"
         return Held(reason="unknown_address", detail=detail, effect=suspense, due_us=BOOKED_US)
-    if row.suspect is not None:
+    if suspect is not None:
         detail = "what the chain lets us spend is not what came in by its word; a person must look"
-        return Held(reason=row.suspect, detail=detail, effect=suspense, due_us=BOOKED_US)
+        return Held(reason=suspect, detail=detail, effect=suspense, due_us=BOOKED_US)
     if home.purpose_kind in _HOUSE_PURPOSES:
         target = accounts.house(_HOUSE_PURPOSES[home.purpose_kind])
         return Credited(reason=home.purpose_kind, effect=partial(_book, target, "credited"), due_us=BOOKED_US)

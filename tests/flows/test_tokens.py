@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
 from jobs import reconcile
 from ledger.ids import is_id
 from ledger.schema import payment, withdrawal
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
+from wallets.ethereum.deposits import Deposits
 
 _TEN = 10 * 10**6
 
@@ -111,3 +117,39 @@ def test_tokens_of_one_address_are_told_apart_from_its_ether(ethereum: EthereumE
     assert (ethereum.available(customer), ethereum.available(customer, "GOOD")) == (ETHER // 1_000, _TEN // 2)
     assert (ethereum.held(home.idx), ethereum.held(home.idx, "GOOD")) == (ETHER // 1_000, _TEN // 2)
     ethereum.agree()
+
+
+def _away_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has forgotten the balances of the blocks that are read now, as one that is no archive does."""
+
+    def unknown(self: Deposits, paid: Sequence[Any], *_: object) -> dict[tuple[str, str, str], str]:
+        return {(each.token, each.payee, each.block_hash): "balance_unknown" for each in paid if each.token}
+
+    monkeypatch.setattr(Deposits, "_odd", unknown)
+
+
+def test_a_token_deposit_of_a_block_that_is_forgotten_is_credited_by_todays_balance(
+    ethereum: EthereumEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ethereum.stock()
+    good = ethereum.add_token("GOOD")
+    customer = ethereum.account()
+    _away_for_long(monkeypatch)
+    for units in (_TEN, 2 * _TEN):
+        ethereum.give("GOOD", ethereum.address(customer, good).address, units)
+    for _ in range(4):  # a sweep of the first is under way: until it is done nothing can be compared
+        ethereum.mine(2)
+    assert ethereum.available(customer, "GOOD") == 3 * _TEN
+    ethereum.agree()
+
+
+def test_a_token_that_keeps_a_part_is_held_also_when_its_block_is_forgotten(
+    ethereum: EthereumEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fee = ethereum.add_token("FEE", "FeeToken", True)
+    customer = ethereum.account()
+    _away_for_long(monkeypatch)
+    ethereum.give("FEE", ethereum.address(customer, fee).address, _TEN)
+    ethereum.tick()
+    assert [(row.state, row.status_reason) for row in ethereum.deposits()] == [("held", "balance_unknown")]
+    assert ethereum.available(customer, "FEE") == 0
