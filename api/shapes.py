@@ -77,7 +77,7 @@ Metadata = Annotated[
     AfterValidator(_metadata),
     Field(description="Yours, shown again in answers and events: string values, at most 4096 bytes of JSON"),
 ]
-AssetCode = Annotated[str, StringConstraints(max_length=24), Field(examples=["BTC"])]
+AssetCode = Annotated[str, StringConstraints(max_length=24), Field(examples=["BTC", "XMR", "ETH", "USDT"])]
 PublicId = Annotated[str, StringConstraints(max_length=64)]
 
 
