@@ -136,4 +136,3 @@ def _node_batches(stack: BenchStack) -> float:
         signed = node("walletprocesspsbt", funded["psbt"], wallet=MINER_WALLET)
         node("sendrawtransaction", signed["hex"])
     return WITHDRAWALS / (time.perf_counter() - start)
-

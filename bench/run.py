@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from bench import api, chain, ledger
+from bench import api, catchup, chain, ether, gas, ledger, monero
 from bench.report import Row, table, tell
 from bench.stack import BenchStack
 
@@ -32,13 +32,17 @@ def main(options: argparse.Namespace) -> None:
         for kind in kinds:
             profile.main(kind)
         return
-    parts = options.only or ["ledger", "chain", "api"]
+    parts = options.only or ["ledger", "chain", "api", "monero", "ethereum"]
     rows: list[Row] = []
     for kind in kinds:
         if "ledger" in parts:
             rows += _part("ledger", lambda k=kind: _ledger(k, options.quick))  # type: ignore[misc]
         if {"chain", "api"} & set(parts):
             rows += _part("stack", lambda k=kind: _stack(k, parts, options.quick))  # type: ignore[misc]
+    if "monero" in parts:
+        rows += _part("monero", lambda: _monero(options.quick))
+    if "ethereum" in parts:
+        rows += _part("ethereum", lambda: _ethereum(options.db or "sqlite", options.quick))
     others = os.getloadavg()[2]
     cores = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     print(f"\n{cores}; load of the last 15 minutes {others:.1f}\n")
@@ -58,6 +62,21 @@ def _part(name: str, measure: Callable[[], list[Row]]) -> list[Row]:
 
 def _ledger(kind: Kind, quick: bool) -> list[Row]:
     return ledger.measure(kind, rounds=1 if quick else 3, seconds=0.5 if quick else 1.0)
+
+
+def _monero(quick: bool) -> list[Row]:
+    return monero.measure(rounds=1 if quick else 3, transactions=2 if quick else 5)
+
+
+def _ethereum(kind: Kind, quick: bool) -> list[Row]:
+    """Reading, collecting and paying; the chain is the same whatever the database, so that one is enough."""
+    rows = _part("catch-up", lambda: catchup.measure(kind, 1 if quick else 3, 10 if quick else 40, _watched(quick)))
+    rows += _part("gas", gas.measure)
+    return rows + _part("ether", lambda: ether.measure(1 if quick else 3, 50 if quick else 100))
+
+
+def _watched(quick: bool) -> int:
+    return 20_000 if quick else 1_000_000
 
 
 def _stack(kind: Kind, parts: list[str], quick: bool) -> list[Row]:

@@ -40,10 +40,10 @@ class BenchStack(Stack):
     def database(self) -> Database:
         return Database(self.settings["COFFER_DATABASE_URL"])
 
-    def policy(self, **rules: Any) -> None:
+    def policy(self, asset: str = "BTC", **rules: Any) -> None:
         database = self.database()
         for name, value in rules.items():
-            database.run(lambda tx, n=name, v=value: policy.change(tx, "BTC", n, v, "bench"), "bench")  # type: ignore[misc]
+            database.run(lambda tx, n=name, v=value: policy.change(tx, asset, n, v, "bench"), "bench")  # type: ignore[misc]
         database.close()
 
     def bare_app(self) -> tuple[Daemon, int]:
