@@ -25,6 +25,7 @@ from devstack.evm import TRANSFER_GAS
 from ledger.db import Database
 from ledger.money import UNITS_BOUND
 from ledger.schema import deposit
+from wallets.ethereum.hd import checksummed
 
 ETHER, GWEI = 10**18, 10**9
 CUSTOMERS = 16
@@ -82,7 +83,7 @@ def _node_alone(node: Anvil, transfers: int) -> float:
     fields: dict[str, Any] = {"gas": TRANSFER_GAS, "maxFeePerGas": 20 * GWEI, "maxPriorityFeePerGas": GWEI}
     start = time.perf_counter()
     for nonce in range(transfers):
-        payee = "0x" + secrets.token_hex(20)
+        payee = checksummed(secrets.token_bytes(20))
         draft = fields | {"chainId": CHAIN_ID, "nonce": nonce, "to": payee, "value": GWEI}
         node.send_raw(account.sign_transaction(draft).raw_transaction.to_0x_hex())
     return transfers / (time.perf_counter() - start)
