@@ -15,7 +15,7 @@ PY := .venv/bin/python
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo:  ## deposits, transfers and withdrawals on a real bitcoind, told as they happen (about a minute)
+demo:  ## the main job on three real chains and a token, told as it happens (about two minutes)
 	@scripts/setup demo
 	@.venv/bin/coffer demo
 

@@ -78,6 +78,21 @@ def _mine(nodes: dict[str, Any], chain: str, blocks: int) -> int:
     return int(_call(node["rpc_url"], {"method": "eth_blockNumber", "params": []}), 16)
 
 
+@main.command("address")
+@click.argument("asset", type=click.Choice(["BTC", "XMR", "ETH", TOKEN]))
+@click.pass_obj
+def address_(stack: dict[str, Any], asset: str) -> None:
+    """An address outside, to be paid at."""
+    nodes = stack["nodes"]
+    if asset == "BTC":
+        click.echo(_bitcoin(nodes["bitcoin"], "getnewaddress", wallet=nodes["bitcoin"]["miner_wallet"]))
+    elif asset == "XMR":
+        url = nodes["monero"]["payer_wallet_rpc_url"]
+        click.echo(_monero(url, "create_address", {"account_index": 0})["address"])
+    else:
+        click.echo(nodes["ethereum"]["payer"])
+
+
 @main.command()
 @click.pass_obj
 def shell(stack: dict[str, Any]) -> None:
