@@ -106,7 +106,7 @@ def _find(tx: Tx, text: str) -> Found:
     conditions["account"] += [account.c.reference == text]
     conditions["transfer"] += [internal_transfer.c.reference == text]
     sent = select(candidate.c.payment_id).where(candidate.c.txid == text)
-    conditions["payment"] += [payment.c.id.in_(sent)]
+    conditions["payment"] += [payment.c.id.in_(sent), payment.c.created == text]
     return {kind: _rows(tx, table, or_(*conditions[kind])) for kind, table in TABLES.items()}
 
 

@@ -24,7 +24,7 @@ from jobs import bootstrap
 from ledger import history
 from ledger.db import Database
 from ledger.ids import new_id
-from ledger.schema import address, chain, deposit
+from ledger.schema import address, asset, chain, deposit
 from settings import SettingsError
 from tests.api.conftest import make_settings
 from tests.api.shop import Shop, code
@@ -162,6 +162,18 @@ def test_assets_tell_their_limits(shop: Shop) -> None:
     for row in rows.values():
         assert row["flows"] == {"deposits": True, "withdrawals": True, "transfers": True}
     assert rows["XMR"]["deposit_minimum"] == {"amount": "0.001000000000", "asset": "XMR", "units": "1000000000"}
+
+
+def test_a_chain_that_is_not_served_does_not_degrade(app: Flask, database: Database) -> None:
+    coin = update(asset).where(asset.c.chain == "monero")
+    database.run(lambda tx: tx.execute(coin.values(enabled=0)), "test")
+    try:
+        client = app.test_client()
+        assert "chain:monero" not in client.get("/readyz").json["checks"]
+        assert 'chain="monero"' not in client.get("/metrics").text
+    finally:
+        database.run(lambda tx: tx.execute(coin.values(enabled=1)), "test")
+    assert "chain:monero" in client.get("/readyz").json["checks"]
 
 
 def test_health_needs_no_key_and_tells_what_is_degraded(app: Flask) -> None:
