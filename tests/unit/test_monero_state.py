@@ -106,6 +106,10 @@ def test_a_new_block_that_is_on_its_way_is_no_reason_to_stop() -> None:
     assert state(Answers(get_info={"target_height": 0})).health().ok  # a node without peers has heard of none
 
 
+def test_a_restricted_port_does_not_tell_of_peers() -> None:
+    assert state(Answers(get_info={"restricted": True, "outgoing_connections_count": 0})).health().ok
+
+
 @pytest.mark.parametrize("nettype", ["testnet", "stagenet", "fakechain"])
 def test_another_network_is_the_one_error_that_health_raises(nettype: str) -> None:
     with pytest.raises(WrongNetwork):

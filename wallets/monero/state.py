@@ -77,7 +77,8 @@ class NodeState:
         age_seconds = time.time() - self._daemon.tip_time()
         if age_seconds > TIP_AGE_SECONDS_MAX:
             return "stale_tip", f"the last block is {age_seconds / 3600:.1f} hours old"
-        if info.units("outgoing_connections_count") + info.units("incoming_connections_count") == 0:
+        told = not info.boolean("restricted", False)  # its restricted port says 0 to everybody
+        if told and info.units("outgoing_connections_count") + info.units("incoming_connections_count") == 0:
             return "no_peers", "the node has no peers"
         return None
 
