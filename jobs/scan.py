@@ -202,7 +202,7 @@ def _write_chain(tx: Tx, before: Row[Any], found: Observation, *, complete: bool
     if complete:
         values["scan_cursor"] = found.page.cursor
     tx.execute(update(chain).where(chain.c.name == before.name).values(values))
-    alarms.clear(tx, f"chain:{before.name}")
+    alarms.clear(tx, f"chain:{before.name}", "node_not_ready")
 
 
 def _wake_by_tip(tx: Tx, name: str, tip: Tip, final_height: int | None, sagas: Mapping[str, Saga]) -> None:

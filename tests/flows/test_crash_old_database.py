@@ -1,0 +1,42 @@
+"""A database that is not the one that knows what was sent (J3, C6): the chain shows more than it ever owned, and
+nothing more is signed.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from devstack.evm import TRANSFER_GAS
+from ledger.schema import alarm, pause
+from tests.flows.ethereum_engine import ETHER, GWEI, EthereumEngine
+
+CHAIN_ID = 31337
+
+
+@pytest.mark.parametrize("mined", [True, False], ids=["mined", "waiting"])
+def test_a_hot_key_that_was_used_elsewhere_signs_nothing_more(ethereum: EthereumEngine, mined: bool) -> None:
+    """J3. The next free nonce would be free indeed; what it was that used the last one nobody here knows."""
+    ethereum.stock()
+    account = ethereum.funded(3 * ETHER)
+    known = ethereum.withdraw(account, ETHER // 4, ethereum.outside())
+    ethereum.tick()
+    ethereum.mine(3)
+    assert ethereum.state(known) == "completed"
+    use_hot_key(ethereum, nonce=1)
+    if mined:
+        ethereum.node.mine()
+    payee = ethereum.outside()
+    late = ethereum.withdraw(account, ETHER // 4, payee)
+    ethereum.tick(2)
+    ethereum.mine(3)
+    assert ethereum.node.balance(payee) == 0
+    assert ethereum.state(late) == "queued"
+    assert "chain_ahead" in {row.name for row in ethereum.rows(alarm) if row.open}
+    assert {(row.asset, row.flow) for row in ethereum.rows(pause)} >= {("ETH", "withdrawals"), ("ETH", "sweeps")}
+
+
+def use_hot_key(ethereum: EthereumEngine, nonce: int) -> None:
+    """Somebody with the seed sends from the hot wallet, past this database."""
+    fields = {"chainId": CHAIN_ID, "nonce": nonce, "gas": TRANSFER_GAS, "to": ethereum.outside(), "value": 1}
+    fields |= {"maxFeePerGas": 20 * GWEI, "maxPriorityFeePerGas": GWEI}
+    ethereum.node.send_raw(ethereum.keys.sign_transaction(0, fields).raw)
