@@ -8,6 +8,7 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,14 +79,34 @@ def nobodys_address(salt: str) -> str:
 
 
 class Traffic:
-    """Clients that ask for withdrawals one after another until told to stop; each remembers what it was promised."""
+    """Clients that ask for withdrawals one after another until told to stop; each remembers what it was promised.
 
-    def __init__(self, shop: Shop, account: str, amount: str, clients: int) -> None:
+    `payee` gives an address that nothing was ever paid to.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        account: str,
+        amount: str,
+        clients: int,
+        *,
+        asset: str = "BTC",
+        payee: Callable[[], str] | None = None,
+        pause_seconds: float = 0.1,
+    ) -> None:
+        self.asset = asset
         self.promised: dict[str, str] = {}  #: payee -> withdrawal id
         self.failures: list[BaseException] = []
         self._shop, self._account, self._amount = shop, account, amount
+        self._payee = payee or (lambda: nobodys_address(account))
+        self._pause_seconds = pause_seconds
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
 
     def start(self) -> None:
         for thread in self._threads:
@@ -101,13 +122,13 @@ class Traffic:
         try:
             while not self._stop.is_set():
                 self._withdraw()
-                self._stop.wait(0.1)
+                self._stop.wait(self._pause_seconds)
         except BaseException as error:  # noqa: BLE001  # told to the test, which fails on it
             self.failures.append(error)
 
     def _withdraw(self) -> None:
-        payee, reference = nobodys_address(self._account), uuid.uuid4().hex
-        order = {"account": self._account, "asset": "BTC", "amount": self._amount, "address": payee}
+        payee, reference = self._payee(), uuid.uuid4().hex
+        order = {"account": self._account, "asset": self.asset, "amount": self._amount, "address": payee}
         status, answer = self._shop.post("/withdrawals", order | {"reference": reference}, key=reference)
         assert status == 202, (status, answer)
         self.promised[payee] = answer["id"]
