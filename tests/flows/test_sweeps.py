@@ -30,7 +30,7 @@ def test_a_token_is_swept_only_after_its_gas_is_settled(ethereum: EthereumEngine
     ethereum.stock()
     good = ethereum.add_token("GOOD")
     customer = ethereum.funded(50 * 10**6, good)
-    index = ethereum.address(customer).idx
+    index = ethereum.address(customer, good).idx
     [row] = ethereum.sweeps()
     assert (row.state, len(ethereum.payments("gas")), ethereum.payments("sweep")) == ("funding", 1, [])
     ethereum.mine(1)
@@ -47,7 +47,7 @@ def test_a_token_is_swept_only_after_its_gas_is_settled(ethereum: EthereumEngine
 def test_dust_is_left_and_listed(ethereum: EthereumEngine) -> None:
     good = ethereum.add_token("GOOD")
     ethereum.stock()
-    small = ethereum.address(ethereum.funded(9 * 10**6, good)).idx
+    small = ethereum.address(ethereum.funded(9 * 10**6, good), good).idx
     coin = ethereum.address(ethereum.funded(5 * 10**15)).idx
     assert ethereum.sweeps() == []
     assert ethereum.left() == {("GOOD", small): "below_minimum", ("ETH", coin): "below_minimum"}
@@ -231,7 +231,7 @@ def test_code_that_a_batch_gave_is_taken_away_a_day_later(ethereum: EthereumEngi
     ethereum.stock()
     ethereum.services.wallets = {"ethereum": ethereum.make_wallet(ethereum.deployed("Sweeper", ethereum.hot))}
     good = ethereum.add_token("GOOD", sweep_batched=1)
-    home = ethereum.address(ethereum.funded(50 * 10**6, good))
+    home = ethereum.address(ethereum.funded(50 * 10**6, good), good)
     ethereum.mine(3)
     assert ethereum.sweeps()[0].state == "swept"
     assert ethereum.node.code(home.address).startswith("0xef0100")

@@ -88,7 +88,7 @@ def test_a_surplus_of_the_hot_wallet_goes_to_suspense(ethereum: EthereumEngine) 
 def test_tokens_that_appear_without_an_event_go_to_suspense(ethereum: EthereumEngine) -> None:
     good = ethereum.add_token("GOOD", sweep_minimum_units=10**12)
     customer = ethereum.funded(50 * 10**6, good)
-    rebase(ethereum, "GOOD", ethereum.address(customer).address, 51 * 10**6)
+    rebase(ethereum, "GOOD", ethereum.address(customer, good).address, 51 * 10**6)
     ethereum.mine(1)
     ethereum.finalise()
     ethereum.tick()

@@ -12,16 +12,16 @@ from ledger.policy import AssetPolicy
 
 GWEI = 10**9
 RULES = AssetPolicy(payment_rate_max=100 * GWEI, sweep_minimum_units=5 * 10**15, sweep_cost_ppm_max=50_000)
-OFFER = Price(20 * GWEI, 40 * GWEI)
+OFFER = Price(20 * GWEI, 40 * GWEI, 100 * GWEI)
 GAS = 21_000
 
 
 @pytest.mark.parametrize(
     ("market", "expected"),
     [
-        (20 * GWEI, Price(20 * GWEI, 40 * GWEI)),
-        (60 * GWEI, Price(60 * GWEI, 100 * GWEI)),  # the policy's ceiling holds
-        (100 * GWEI, Price(100 * GWEI, 100 * GWEI)),
+        (20 * GWEI, Price(20 * GWEI, 40 * GWEI, 100 * GWEI)),
+        (60 * GWEI, Price(60 * GWEI, 100 * GWEI, 100 * GWEI)),  # the policy's ceiling holds
+        (100 * GWEI, Price(100 * GWEI, 100 * GWEI, 100 * GWEI)),
         (100 * GWEI + 1, None),  # sweeps wait
     ],
 )
