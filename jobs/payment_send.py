@@ -102,9 +102,7 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     detail = refusal or "the node took it, and does not show it"
     since = row.sent_at or services.database.now() if invalid else row.sent_at  # or its age would begin at each look
     effect = partial(_alarm, "not_seen", detail)
-    return NotSeen(
-        values={"sent_at": since}, reason="not_seen", detail=detail[:512], due_us=10 * SECOND, effect=effect
-    )
+    return NotSeen(values={"sent_at": since}, reason="not_seen", detail=detail[:512], due_us=10 * SECOND, effect=effect)
 
 
 def watch(row: Row[Any], services: Services) -> Outcome:

@@ -11,7 +11,6 @@ from devstack.environment import Connections, all_settings, environment_of
 from devstack.roles import CHAINS, ROLES, roles_of
 from settings import Settings
 
-
 #: What the nodes of three chains say of themselves; the secrets among it end in their chain's name.
 OF_CHAINS = {
     "COFFER_BITCOIN_NETWORK": "regtest",

@@ -120,9 +120,7 @@ class FakeWallet:
             size = vsize(len(inputs), len(paid))
             ceiling = min(-(-size * rate_max // 1000), fee + max(0, change - DUST_UNITS))
             payload = {"inputs": inputs, "outputs": paid, "payees": len(outputs), "fee": fee}
-            return Proposal(
-                tuple(inputs), fee, json.dumps(payload), max(fee, ceiling), own, spends=tuple(inputs)
-            )
+            return Proposal(tuple(inputs), fee, json.dumps(payload), max(fee, ceiling), own, spends=tuple(inputs))
 
     def _choose(
         self, s: State, outputs: Sequence[Output], rate: int, excluded: Collection[str]
