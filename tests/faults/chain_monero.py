@@ -20,6 +20,7 @@ from monero import ed25519
 from monero.keccak import keccak_256
 from monero.seed import Seed
 
+from devstack.evm import until
 from devstack.monero_rpc import MoneroRpc, MoneroRpcError
 from devstack.monero_wallet import MoneroPayer, MoneroWalletRpc, kept_wallet, prepared_chain
 from devstack.monerod import Monerod
@@ -221,6 +222,21 @@ class MoneroOutside(Outside):
             raise RuntimeError(f"the node refuses an outsider's transaction: {answer}")
 
     def mine(self, blocks: int) -> None:
+        """The first block takes all that waits. For a moment the node hopes to pass a new transaction on in secret
+        (Dandelion++) and mines without it: such a block is taken away again."""
+        self._generate(1)
+        until(self._nothing_waits, "the node to mine what its pool holds", 30)
+        if blocks > 1:
+            self._generate(blocks - 1)
+
+    def _nothing_waits(self) -> bool:
+        if not self._pool():
+            return True
+        self._daemon.post("pop_blocks", {"nblocks": 1})
+        self._generate(1)
+        return False
+
+    def _generate(self, blocks: int) -> None:
         self._daemon.call("generateblocks", amount_of_blocks=blocks, wallet_address=self._miner_address)
 
     def reorg(self, depth: int, *, double_spent: Sequence[str] = ()) -> None:

@@ -249,4 +249,28 @@ FLOWS = (
         Ends({"alice": 2 * ETHER}, deposits=("final", "final")),
         chains=_ETHEREUM,
     ),
+    Flow(
+        "eth-deposit-reorg-spent",
+        "eth-funded",
+        (
+            account("dave"),
+            address("d", "dave"),
+            pay("tx", ("d", 2 * ETHER)),
+            mine(3),
+            work,
+            withdraw("w1", "dave", ETHER, "p1"),
+            work,
+            reorg(3, double_spent="tx"),
+            work,
+            *_SETTLED,
+            *_BURIED,
+        ),
+        Ends(
+            {"dave": 0},
+            {"w1": "completed"},
+            ("final", "final", "final", "reversed"),
+            receivable={"dave": ETHER + _FEE},
+        ),
+        chains=_ETHEREUM,
+    ),
 )
