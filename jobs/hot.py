@@ -12,9 +12,8 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import alarms, payment_make, promised
+from jobs import alarms, payment_make, promised, resources
 from jobs.assets import native, on_chain
-from jobs.payment_build import live_resources
 from jobs.payment_make import Item
 from jobs.saga import SECOND
 from jobs.services import Services, require_healthy
@@ -122,7 +121,7 @@ def _asset(services: Services, chain: str, facts: Facts, coin: AssetPolicy) -> l
 def _fill(services: Services, chain: str, facts: Facts, coin: AssetPolicy) -> list[_Act]:
     """A nonce that a payment left when it was let go holds up all that were signed after it (FAULTS E11)."""
     wallet = services.wallet(chain)
-    outputs = wallet.fill(services.database.read(lambda tx: live_resources(tx, chain)))
+    outputs = wallet.fill(services.database.read(lambda tx: resources.live(tx, chain)))
     if not outputs:
         return []
     items = [Item(output.address, output.units, target_idx=HOT) for output in outputs]

@@ -6,8 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, select
 
-from jobs import alarms
-from jobs.payment_build import live_resources
+from jobs import alarms, resources
 from jobs.services import Services
 from jobs.tasks import Ran
 from ledger import audit, balances, history, pauses
@@ -66,6 +65,6 @@ def tidy(row: Row[Any], services: Services) -> Ran:
 def relock(row: Row[Any], services: Services) -> Ran:
     """Have the node leave alone what live payments own; its memory may have been lost with a restart."""
     chain = row.name.partition(":")[2]
-    live = services.database.read(lambda tx: live_resources(tx, chain))
+    live = services.database.read(lambda tx: resources.live(tx, chain))
     services.wallet(chain).hold(live)
     return Ran()

@@ -10,8 +10,10 @@ from __future__ import annotations
 from enum import StrEnum
 
 from jobs import payment_build as build
+from jobs import payment_bump
 from jobs import payment_send as send
-from jobs.payment_build import Adjourned, Bumped, Committed, Crowded, Declined, Disputed, NotBumped, Reserved, Signed
+from jobs.payment_build import Adjourned, Committed, Crowded, Declined, Disputed, Reserved, Signed
+from jobs.payment_bump import Bumped, NotBumped
 from jobs.payment_release import Released, StillAlive, release
 from jobs.payment_send import (
     BumpDue,
@@ -80,7 +82,7 @@ PAYMENT = Saga(
                 Contested: State.REVIEW,
             },
         ),
-        State.BUMPING: Step(build.bump, {Bumped: State.BROADCAST, NotBumped: State.CONFIRMING}, exclusive=True),
+        State.BUMPING: Step(payment_bump.bump, {Bumped: State.BROADCAST, NotBumped: State.CONFIRMING}, exclusive=True),
         State.SETTLED: Step(
             send.watch_settled,
             {StillWaiting: State.SETTLED, Final: State.FINAL, ReorgedOut: State.BROADCAST},
