@@ -69,7 +69,7 @@ class Daemon:
         """Starts the child. Does not wait; see `wait_ready`."""
         if self.alive:
             raise RuntimeError(f"{self.name} runs already")
-        self._child = _SPAWNER.submit(self._spawn).result()
+        _SPAWNER.submit(self._spawn).result()
 
     def wait_ready(self, timeout_seconds: float = 60) -> None:
         """Returns when the daemon answers; raises DaemonFailed when it ends or the time is over."""
@@ -93,7 +93,7 @@ class Daemon:
 
     def stop(self, grace_seconds: float = 15) -> None:
         """Asks the child to end, and after the grace ends it and its group. Harmless when it does not run."""
-        child = self._child
+        child = self._started()
         if child is None:
             return
         if child.poll() is None:
@@ -108,7 +108,7 @@ class Daemon:
 
     def kill(self) -> None:
         """SIGKILL to the child and whatever it started: the crash, as the tests want it."""
-        child = self._child
+        child = self._started()
         if child is None:
             return
         if child.poll() is None:
@@ -135,10 +135,15 @@ class Daemon:
         text = self.log.read_text(errors="replace")
         return "\n".join(line[:400] for line in text.splitlines()[-lines:])
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        """The child, once no start is under way: a signal may have broken off the wait for one, not the start."""
+        _SPAWNER.submit(lambda: None).result()
+        return self._child
+
+    def _spawn(self) -> None:
         parent = os.getpid()
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            self._child = subprocess.Popen(
                 self.command,
                 cwd=self.folder,
                 env=self.environ,

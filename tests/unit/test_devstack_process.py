@@ -152,3 +152,31 @@ def test_sockets_get_a_short_path(tmp_path: Path) -> None:
     assert socket_path(Path("/tmp/x"), "db.sock") == Path("/tmp/x/db.sock")
     long = tmp_path / ("d" * 100)
     assert len(os.fsencode(socket_path(long, "db.sock"))) < 108
+
+
+def test_a_start_that_a_signal_broke_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BrokenOff(BaseException):
+        pass
+
+    def break_off(*_: object) -> None:
+        raise BrokenOff
+
+    daemon = Daemon("sleeper", SLEEP, log=tmp_path / "log")
+    spawn, begun = daemon._spawn, threading.Event()
+
+    def slowly() -> None:
+        begun.set()
+        time.sleep(0.3)  # the signal comes now
+        spawn()
+
+    monkeypatch.setattr(daemon, "_spawn", slowly)
+    before = signal.signal(signal.SIGUSR1, break_off)
+    threading.Thread(target=lambda: begun.wait(10) and os.kill(os.getpid(), signal.SIGUSR1)).start()
+    try:
+        with pytest.raises(BrokenOff):
+            daemon.start()
+        daemon.stop()
+        assert daemon.exit_code is not None
+        assert not running(daemon.pid)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
