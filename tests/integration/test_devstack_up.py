@@ -13,9 +13,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from devstack.monero_rpc import MoneroRpc, MoneroRpcError
 from devstack.programs import ROOT
 from jobs.keys import SCOPES
 from tests.integration.storefront import Shop
@@ -77,6 +79,7 @@ def test_two_stacks_side_by_side(stacks: list[Up]) -> None:
     assert get(first["api_url"] + "/v1/assets", first["keys"]["all"]) == 200
     assert get(first["api_url"] + "/v1/assets", second["keys"]["all"]) == 401
 
+    _the_monero_worker_cannot_make_blocks(first)
     _an_outsider_pays_on_every_chain(stacks[0], first)
     for name in ("worker-bitcoin", "worker-monero", "worker-ethereum", "monerod", "monero-wallet-rpc", "anvil"):
         _a_killed_process_comes_back(stacks[0], name)
@@ -91,6 +94,16 @@ def test_two_stacks_side_by_side(stacks: list[Up]) -> None:
     for pids in last:
         assert not [name for name, pid in pids.items() if running(pid)]
     assert not any(one.file.exists() for one in stacks)
+
+
+def _the_monero_worker_cannot_make_blocks(stack: dict[str, Any]) -> None:
+    node = stack["nodes"]["monero"]
+    assert stack["environment"]["COFFER_MONERO_DAEMON_URL"] == node["worker_daemon_rpc_url"]
+    parts = urlsplit(node["worker_daemon_rpc_url"])
+    rpc = MoneroRpc(int(parts.port or 0), str(parts.username), str(parts.password))
+    assert rpc.call("get_block_count")["count"] > 130
+    with pytest.raises(MoneroRpcError, match="Method not found"):
+        rpc.call("generateblocks", amount_of_blocks=1, wallet_address=node["payer_address"])
 
 
 def _an_outsider_pays_on_every_chain(one: Up, stack: dict[str, Any]) -> None:
