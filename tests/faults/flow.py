@@ -85,7 +85,9 @@ class Ends:
 class Flow:
     """`start` names the snapshot that it begins with; `from_open`: the first contact with the node is part of it.
 
-    Every flow ends with `close`; only for the `whole` ones its crashpoints count: it is the same work in all."""
+    Every flow ends with `close`; only for the `whole` ones its crashpoints count: it is the same work in all. Of a
+    `brief` one only the places of its own payments and deposits, and around calls to the node, are visited unless all
+    are asked for: requests and periodic tasks die in other flows of its chain."""
 
     name: str
     start: str
@@ -93,6 +95,7 @@ class Flow:
     ends: Ends
     from_open: bool = False
     whole: bool = False
+    brief: bool = False
     chains: tuple[str, ...] = ("fake",)
 
 

@@ -82,6 +82,7 @@ FLOWS = (
             dict.fromkeys(("w1", "w2", "w3"), "completed"),
             ("final",) * 2,
         ),
+        brief=True,
         chains=_MONERO,
     ),
     Flow(
@@ -89,6 +90,7 @@ FLOWS = (
         "xmr-funded",
         (withdraw("w1", "alice", XMR, "p1"), work, empty_pool, mine(1), work, *_SETTLED, *_BURIED),
         Ends({"alice": 2 * XMR - _FEE}, {"w1": "completed"}, ("final",) * 2),
+        brief=True,
         chains=_MONERO,
     ),
     Flow(
@@ -96,6 +98,7 @@ FLOWS = (
         "xmr-adopted",
         (address("a", "alice"), pay("tx", ("a", XMR)), mine(10), work, reorg(11), work, *_SETTLED, *_BURIED),
         Ends({"alice": XMR}, deposits=("final",)),
+        brief=True,
         chains=_MONERO,
     ),
     Flow(
@@ -103,6 +106,7 @@ FLOWS = (
         "xmr-funded",
         (withdraw("w1", "alice", XMR, "p1"), work, *_SETTLED, reorg(11), work, *_SETTLED, *_BURIED),
         Ends({"alice": 2 * XMR - _FEE}, {"w1": "completed"}, ("final",) * 2),
+        brief=True,
         chains=_MONERO,
     ),
     Flow(
@@ -110,6 +114,7 @@ FLOWS = (
         "xmr-splitting",
         (task("hot"), mine(1), work, *_SETTLED, *_BURIED),
         Ends({}, {}, ("final",) * 2, others={"split": 1}),
+        brief=True,
         chains=_MONERO,
     ),
     Flow(
@@ -117,6 +122,7 @@ FLOWS = (
         "xmr-rich",
         (task("hot"), mine(1), work, *_SETTLED, *_BURIED),
         Ends({}, {}, ("final",) * 2, others={"cold": 1}, cold=3 * XMR),
+        brief=True,
         chains=_MONERO,
     ),
     Flow(
@@ -141,6 +147,7 @@ FLOWS = (
             *_BURIED,
         ),
         Ends({"alice": XMR, "bob": 2 * XMR}, deposits=("final", "final")),
+        brief=True,
         chains=_MONERO,
     ),
     Flow(
@@ -157,6 +164,7 @@ FLOWS = (
         ),
         Ends({"alice": XMR}, deposits=("final",)),
         from_open=True,
+        brief=True,
         chains=_MONERO,
     ),
 )

@@ -16,6 +16,9 @@ from tests.faults.ground import Ground, fast_folder
 from tests.faults.harness import Point, Run, die_at, record
 from tests.faults.kinds import KINDS
 
+#: How the places begin that a brief flow leaves to others.
+_OTHERS = ("task.", "api.")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -135,8 +138,9 @@ class Runner:
 
     def _chosen(self, task: Task, points: Sequence[Point]) -> list[tuple[str, bool]]:
         """The deaths of a task: at each point, and at those around calls to another process also together with it."""
-        calls = KINDS[task.chain].wallet_calls
-        alone = [point for point in points if point.alone or self._wants_all(task)]
+        calls, brief = KINDS[task.chain].wallet_calls, FLOWS[task.flow].brief and not self._every
+        wanted = [point for point in points if not (brief and point.name.startswith(_OTHERS))]
+        alone = [point for point in wanted if point.alone or self._wants_all(task)]
         too = [(point.name, True) for point in points if calls and point.name.startswith(calls)]
         return ([] if self._wallet_too else [(point.name, False) for point in alone]) + too
 
