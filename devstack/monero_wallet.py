@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from devstack.files import kept_secret, private_folder, write_private
-from devstack.monero_rpc import MoneroRpc
+from devstack.monero_rpc import MoneroRpc, MoneroRpcError
 from devstack.monerod import USER, Monerod
 from devstack.ports import free_port
 from devstack.process import Daemon
@@ -22,6 +23,10 @@ from devstack.programs import find
 LOOKAHEAD = "1:1"
 #: Of a prepared chain: enough outputs for rings (NODES 0.15), and some ninety mature coins of the outsider.
 PREPARED_BLOCKS = 150
+#: What wallet-rpc answers when the node will not have a transfer, and when it has just lost its connection to it.
+_REJECTED, _NO_DAEMON = -4, -38
+_PAY_TRIES = 3
+_CONNECT_SECONDS = 20
 PAYER_WALLET = "payer"
 _WALLET_FILES = ("", ".keys")
 
@@ -78,8 +83,15 @@ class MoneroWalletRpc:
         self.daemon.resume()
 
     def call(self, method: str, *, timeout_seconds: float = 60, **params: Any) -> dict[str, Any]:
-        """One call, about the wallet that is open now."""
-        return self.rpc.call(method, timeout_seconds=timeout_seconds, **params)
+        """One call, about the wallet that is open now. After its node was away the first ones fail, and the next work."""
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while True:
+            try:
+                return self.rpc.call(method, timeout_seconds=timeout_seconds, **params)
+            except MoneroRpcError as error:
+                if error.code != _NO_DAEMON or method != "refresh" or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
     def open(self, name: str, password: str) -> str:
         """Opens a wallet, closing the one before, and reads the chain; its primary address."""
@@ -156,9 +168,23 @@ class MoneroPayer:
         """Pays piconero in one transaction (at most 15 outputs), not confirmed yet; its txid."""
         pairs = outputs.items() if isinstance(outputs, Mapping) else outputs
         destinations = [{"address": address, "amount": units} for address, units in pairs]
-        self.wallet_rpc.call("refresh")
-        sent = self.wallet_rpc.call("transfer", destinations=destinations, unlock_time=unlock_time)
-        return str(sent["tx_hash"])
+        for again in range(_PAY_TRIES):
+            self.wallet_rpc.call("refresh")
+            try:
+                sent = self.wallet_rpc.call("transfer", destinations=destinations, unlock_time=unlock_time)
+            except MoneroRpcError as error:
+                if error.code != _REJECTED or again + 1 == _PAY_TRIES:
+                    raise
+                self._forget_what_is_gone(whole=again > 0)
+            else:
+                return str(sent["tx_hash"])
+        raise AssertionError("not reached")
+
+    def _forget_what_is_gone(self, *, whole: bool) -> None:
+        """After a reorganisation a wallet goes on choosing outputs that the chain has lost or spent: nothing but
+        looking again helps."""
+        self.mine(1)
+        self.wallet_rpc.call("rescan_blockchain" if whole else "rescan_spent", timeout_seconds=120)
 
 
 def prepared_chain(folder: Path, template: Path) -> tuple[Monerod, MoneroPayer]:

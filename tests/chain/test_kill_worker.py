@@ -26,8 +26,8 @@ from ledger.db import Database
 from ledger.schema import candidate, deposit, hold_end, payment, resource, withdrawal
 from tests import databases
 from tests.contract.fault_proxy import FaultProxy, _message
+from tests.faults.chain_bitcoin import BitcoinOutside
 from tests.faults.client import Client
-from tests.faults.outside import BitcoinOutside
 from tests.faults.world import Place, found
 from wallets.protocol import Output
 
