@@ -83,7 +83,7 @@ class MoneroWalletRpc:
         self.daemon.resume()
 
     def call(self, method: str, *, timeout_seconds: float = 60, **params: Any) -> dict[str, Any]:
-        """One call, about the wallet that is open now. After its node was away the first ones fail, and the next work."""
+        """One call, about the wallet that is open now. When its node was away, its first refresh fails."""
         deadline = time.monotonic() + _CONNECT_SECONDS
         while True:
             try:
