@@ -125,10 +125,10 @@ def test_a_row_that_kills_every_worker_is_set_aside_with_its_money_and_the_other
     wallet = engine.services.wallet("bitcoin")
     sign = wallet.sign
 
-    def die(proposal: Any, outputs: Any) -> Any:
-        if any(output.address == deadly for output in outputs):
+    def die(proposal: Any, spend: Any) -> Any:
+        if any(output.address == deadly for output in spend.outputs):
             raise Died
-        return sign(proposal, outputs)
+        return sign(proposal, spend)
 
     monkeypatch.setattr(wallet, "sign", die)
     deaths = 0
@@ -246,13 +246,13 @@ def test_a_wallet_has_one_signer_at_a_time(engine: Engine, monkeypatch: pytest.M
     signed: list[int] = []
     monkeypatch.setattr(runtime, "BUSY_TRIES", 2)
 
-    def slow(proposal: Any, outputs: Any) -> Any:
-        signed.append(outputs[0].units)
+    def slow(proposal: Any, spend: Any) -> Any:
+        signed.append(spend.outputs[0].units)
         if len(signed) == 1:
-            rest = two if outputs[0].units == 400_000 else one
+            rest = two if spend.outputs[0].units == 400_000 else one
             assert other.advance("payment", engine.payment_of(rest).id, woken=True) == 0
             assert engine.payment_of(rest).state == "building"
-        return sign(proposal, outputs)
+        return sign(proposal, spend)
 
     monkeypatch.setattr(wallet, "sign", slow)
     engine.tick()
