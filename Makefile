@@ -10,10 +10,10 @@ ONLY ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up bench faults check
+.PHONY: help demo test up bench faults bad-days check
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo:  ## the main job on three real chains and a token, told as it happens (a minute and a half)
 	@scripts/setup demo
@@ -35,6 +35,10 @@ faults:  ## die at every crash point, start again, check the invariants (LIST=1 
 	@scripts/setup test
 	@$(PY) -m tests.faults $(if $(filter 1,$(LIST)),--list) $(if $(filter-out file,$(origin DB)),--db $(DB)) \
 		--chain $(CHAIN) $(foreach flow,$(ONLY),--only $(flow))
+
+bad-days:  ## three chains under traffic while each process is killed in turn (some minutes)
+	@scripts/setup test
+	@$(PY) -m pytest -n 0 -m long tests/integration
 
 check:  ## ruff, mypy and the import contracts
 	@scripts/setup check

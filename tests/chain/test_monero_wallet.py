@@ -81,7 +81,7 @@ def test_a_wallet_is_made_on_a_test_network(rig: MoneroRig) -> None:
     identity = fresh.open()
     assert identity != rig.identity
     assert fresh.watch(3) == 3
-    assert fresh.health().ok
+    until(lambda: fresh.health().ok, "the new wallet to have read the chain", timeout_seconds=60)
     assert fresh.open() == identity
 
 

@@ -25,7 +25,7 @@ from devstack.roles import CHAINS
 from devstack.stack import Stack
 from tests.integration.storefront import Shop, Traffic
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 #: What the customer begins with: (payments from outside, the amount of each).
 FUNDS = {BTC: (10, "0.009"), XMR: (8, "0.9"), ETH: (1, "0.5"), USDT: (1, "500")}
