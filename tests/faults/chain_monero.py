@@ -169,6 +169,8 @@ class MoneroNode(Node):
             for raw in block["txs"]:
                 self.node.rpc.post("send_raw_transaction", {"tx_as_hex": raw})
             self._submit(block["blob"])
+        if blocks and self._hash(self._base + len(blocks) - 1) != blocks[-1]["hash"]:
+            raise RuntimeError("a case took away blocks that all starts share: its reorganisation is too deep")
 
     def _submit(self, blob: str) -> None:
         body = {"jsonrpc": "2.0", "id": "0", "method": "submit_block", "params": [blob]}

@@ -96,7 +96,7 @@ FLOWS = (
     Flow(
         "xmr-deposit-reorged",
         "xmr-adopted",
-        (address("a", "alice"), pay("tx", ("a", XMR)), mine(10), work, reorg(11), work, *_SETTLED, *_BURIED),
+        (address("a", "alice"), pay("tx", ("a", XMR)), mine(10), work, reorg(10), work, *_SETTLED, *_BURIED),
         Ends({"alice": XMR}, deposits=("final",)),
         brief=True,
         chains=_MONERO,
@@ -104,7 +104,7 @@ FLOWS = (
     Flow(
         "xmr-payment-reorged",
         "xmr-funded",
-        (withdraw("w1", "alice", XMR, "p1"), work, *_SETTLED, reorg(11), work, *_SETTLED, *_BURIED),
+        (withdraw("w1", "alice", XMR, "p1"), work, *_SETTLED, reorg(10), work, *_SETTLED, *_BURIED),
         Ends({"alice": 2 * XMR - _FEE}, {"w1": "completed"}, ("final",) * 2),
         brief=True,
         chains=_MONERO,

@@ -85,8 +85,8 @@ def test_dying_at_any_point_of_a_withdrawal_on_a_real_node(grounds: Grounds, par
     [("eth-deposit", 0, 1), *(("eth-withdrawal", n, 2) for n in range(2)), *(("token-sweep", n, 3) for n in range(3))],
 )
 def test_dying_at_any_point_on_ethereum(grounds: Grounds, flow: str, part: int, parts: int) -> None:
-    """A real anvil. The sweep of a token has its gas sent first, so that it passes the places of both payments; those of
-    the periodic tasks are visited in the other two."""
+    """A real anvil. The sweep of a token has its gas sent first, so that it passes the places of two payments; those of
+    the periodic tasks are visited in the other flows."""
     ground = grounds("sqlite", "ethereum")
     found = [point for point in points_apart(ground, flow) if flow != "token-sweep" or not point.startswith("task.")]
     assert_survives(ground, flow, found[part::parts])
