@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from devstack.programs import ROOT
@@ -36,7 +37,8 @@ class ForkServer:
         server.stdin.flush()
         answer = server.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the fork server ended with {server.wait()}")
+            said = Path(self._log.name).read_text()[-2_000:]
+            raise RuntimeError(f"the fork server ended with {server.wait()}\n{said}")
         return int(answer)
 
     def _started(self) -> subprocess.Popen[str]:
@@ -55,7 +57,8 @@ class ForkServer:
 
     def close(self) -> None:
         if self._server is not None and self._server.stdin is not None:
-            self._server.stdin.close()
+            with suppress(BrokenPipeError):  # it ended by itself, with something unread
+                self._server.stdin.close()
             self._server.wait(CHILD_SECONDS)
         self._log.close()
 
