@@ -28,7 +28,9 @@ from tests import databases
 from tests.contract.fault_proxy import FaultProxy, _message
 from tests.faults.chain_bitcoin import BitcoinOutside
 from tests.faults.client import Client
-from tests.faults.world import Place, found
+from tests.faults.kinds import settings_of
+from tests.faults.place import Place
+from tests.faults.world import found
 from wallets.protocol import Output
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -88,22 +90,23 @@ class Shop:
     def __init__(self, folder: Path, url: str, node: Bitcoind) -> None:
         self.proxy = HoldingProxy(node.rpc_port)
         through = node.worker_url.replace(f":{node.rpc_port}", f":{self.proxy.port}")
-        self.place = Place(str(folder), url, through, node.admin_url)
+        self.place = Place(str(folder), url, "bitcoin", {"worker": through, "admin": node.admin_url})
         found(self.place)
         self.folder = folder
         self.outside = BitcoinOutside(node.admin_url)
         self.database = Database(url)
-        self.app: Flask = create_app(bootstrap.services(self.place.settings, self.database), self.place.settings)
+        settings = settings_of(self.place)
+        self.app: Flask = create_app(bootstrap.services(settings, self.database), settings)
         self.client = Client(folder)
         self.workers: list[Daemon] = []
 
     def worker(self, crashpoint: str | None = None) -> Daemon:
-        settings = self.place.settings
+        settings = settings_of(self.place)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("COFFER_")}
         environ |= {
             "PYTHONPATH": str(ROOT),
             "COFFER_DATABASE_URL": self.place.database_url,
-            "COFFER_BITCOIN_RPC_URL": self.place.worker_url,
+            "COFFER_BITCOIN_RPC_URL": self.place.urls["worker"],
             "COFFER_SIGNER_DIR": str(settings.signer_dir),
             "COFFER_ROW_MAC_KEY": settings.row_mac_key.get_secret_value() if settings.row_mac_key else "",
             "COFFER_BITCOIN_DAILY_OUTFLOW_CAP": settings.bitcoin_daily_outflow_cap,
