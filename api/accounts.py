@@ -112,7 +112,7 @@ def get_account(call: Call, tx: Tx, account_id: str) -> Answer:
 def get_balances(call: Call, tx: Tx, account_id: str) -> Answer:
     """Read what an account has, by asset."""
     row = store.find(tx, call.project_id, account_id)
-    kinds = ("available", "held", "pending", "receivable")
+    kinds = ("available", "held", "escrow", "swap", "pending", "receivable")
     data = [
         {"asset": own["asset"]} | {kind: views.money(own[kind], own["asset"], own["decimals"]) for kind in kinds}
         for own in store.owned(tx, row.id)

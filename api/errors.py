@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.errors import CofferError, InvalidInput, NotFound, Refused
+from ledger.errors import CofferError, InvalidInput, NotFound, Refused, TryLater
 
 #: code -> (HTTP status, title)
 CODES: dict[str, tuple[int, str]] = {
@@ -43,6 +43,14 @@ CODES: dict[str, tuple[int, str]] = {
     "asset_unknown": (422, "Not an asset of this installation"),
     "same_account": (422, "An account cannot pay itself"),
     "rate_limited": (429, "Too many requests"),
+    "same_asset": (422, "An asset cannot be swapped for itself"),
+    "quote_expired": (409, "The quote is no longer open"),
+    "quote_used": (409, "The quote has been accepted before"),
+    "inventory_short": (409, "The house has not enough of this asset now"),
+    "rate_stale": (503, "The exchange rates are being fetched"),
+    "rate_divergent": (503, "The exchanges disagree too much"),
+    "rate_unavailable": (503, "No exchange rate for this asset"),
+    "url_invalid": (422, "Not a URL that may be called"),
     "internal_error": (500, "An error on our side"),
     "database_unavailable": (503, "Try again with the same Idempotency-Key"),
 }
@@ -126,6 +134,8 @@ def from_error(error: CofferError) -> Problem:
         errors = () if pointer is None else (FieldError(error.code, error.detail, pointer=str(pointer)),)
         told = {name: error.context[inner] for name, inner in _TOLD.items() if inner in error.context}
         return Problem(error.code, error.detail, errors=errors, **told)
+    if isinstance(error, TryLater):
+        return Problem(error.code, error.detail, headers={"Retry-After": str(error.retry_after_seconds)})
     if error.code == "database_unavailable":
         return Problem("database_unavailable", "the database cannot be reached now; nothing is known to be written")
     return Problem("internal_error", "the cause is in our log under this request id")

@@ -16,7 +16,7 @@ from api.idempotency import Claim
 from api.parts import parts
 from api.signing import Signature
 from ledger.db import Tx
-from ledger.errors import CommitUnknown, DatabaseError, Refused
+from ledger.errors import CommitUnknown, DatabaseError, Refused, TryLater
 
 
 def perform(endpoint: Endpoint, path: dict[str, str]) -> Response:
@@ -77,6 +77,10 @@ def _write(
             raise problem from error
         answer = Answer(problem.status, problem.as_json(request.path, call.request_id), problem.headers)
         return database.run(lambda tx: unit(tx, answer), f"{name}.refused")  # the effect is undone, the answer stays
+    except TryLater as error:
+        if error.remember is not None:
+            database.run(error.remember, f"{name}.later")  # the call's own transaction is undone
+        raise
     except CommitUnknown:
         return _re_read(call, claim)
 

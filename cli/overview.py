@@ -16,6 +16,7 @@ from jobs.views import maybe_when, when
 from ledger import balances
 from ledger.db import Tx
 from ledger.schema import (
+    OWED_KINDS,
     alarm,
     asset,
     balance,
@@ -141,7 +142,7 @@ def _money(tx: Tx) -> Iterable[View]:
 def _owed(tx: Tx, code: str) -> list[int]:
     a = ledger_account.c
     query = select(balance.c.units).join(ledger_account, a.id == balance.c.ledger_account_id)
-    rows = tx.all(query.where(a.asset == code, a.kind.in_(("available", "held", "escrow"))))
+    rows = tx.all(query.where(a.asset == code, a.kind.in_(OWED_KINDS)))
     return [row.units for row in rows]
 
 

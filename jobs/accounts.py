@@ -56,8 +56,9 @@ def find_all(tx: Tx, project_id: int, public_ids: list[str]) -> dict[str, Row[An
 
 
 def owned(tx: Tx, account_id: int) -> list[dict[str, Any]]:
-    """Units by asset: `available`, `held`, `pending` (seen on chain, not yet spendable) and `receivable` (owed by the
-    account after a reorganisation). Every asset is there, also with nothing."""
+    """Units by asset: `available`, `held`, `escrow` and `swap` (what waits for one), `pending` (seen on chain, not yet
+    spendable) and `receivable` (owed by the account after a reorganisation). Every asset is there, also with nothing.
+    """
     stored = balances.of_account(tx, account_id)
     pending: dict[str, int] = defaultdict(int)
     d = deposit.c
@@ -70,6 +71,8 @@ def owned(tx: Tx, account_id: int) -> list[dict[str, Any]]:
             "available": stored.get(row.code, {}).get("available", 0),
             "held": stored.get(row.code, {}).get("held", 0),
             "pending": pending[row.code],
+            "escrow": stored.get(row.code, {}).get("escrow", 0),
+            "swap": stored.get(row.code, {}).get("swap", 0),
             "receivable": stored.get(row.code, {}).get("receivable", 0),
         }
         for row in tx.all(select(asset.c.code, asset.c.decimals).order_by(asset.c.code))

@@ -146,10 +146,10 @@ _queue_cache: dict[tuple[str, int], str] = {}
 
 
 def queue_of(database: Database, kind: str, row_id: int) -> str | None:
-    """Which queue looks after a row. Deposits and payments belong to their chain, tasks to the queue in their row."""
+    """Which queue looks after a row. Deposits and payments belong to their chain, others to the queue in their row."""
     key = (str(database.engine.url), row_id)
     if kind != "task":
-        return _chain_of(database, kind, row_id)
+        return _kept_queue(database, kind, row_id)
     if key not in _queue_cache:
         found = database.read(lambda tx: tx.value(select(task.c.queue).where(task.c.id == row_id)))
         if found is None:
@@ -159,10 +159,11 @@ def queue_of(database: Database, kind: str, row_id: int) -> str | None:
 
 
 @lru_cache(maxsize=10_000)
-def _chain_of(database: Database, kind: str, row_id: int) -> str | None:
-    """A row never changes its chain."""
-    table = sagas()[kind].table
-    found = database.read(lambda tx: tx.value(select(table.c.chain).where(table.c.id == row_id)))
+def _kept_queue(database: Database, kind: str, row_id: int) -> str | None:
+    """A row never changes its queue."""
+    saga = sagas()[kind]
+    t = saga.table.c
+    found = database.read(lambda tx: tx.value(select(t[saga.queue_column()]).where(t.id == row_id)))
     return None if found is None else str(found)
 
 

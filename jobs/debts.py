@@ -31,19 +31,36 @@ def collect(tx: Tx, account_id: int, asset: str, key: str) -> int:
     return paid
 
 
-def take_back(tx: Tx, account_id: int, asset: str, units: int, key: str, ref: tuple[str, int]) -> int:
+def reverse(tx: Tx, owner: accounts.Owner, asset: str, units: int, key: str, ref: tuple[str, int]) -> None:
+    """Take a vanished deposit's units from whoever has them whole. Posted under the unique `key`."""
+    postings.post(tx, key, "deposit_reversal", asset, [Leg(owner, accounts.house("treasury_hot"), units)], ref)
+
+
+def take_back(
+    tx: Tx,
+    account_id: int,
+    asset: str,
+    units: int,
+    key: str,
+    ref: tuple[str, int],
+    *,
+    first: tuple[str, int] = ("escrow", 0),
+) -> int:
     """Take a vanished deposit's units out of the account; what is no longer there becomes a debt and freezes it.
 
+    `first`: (kind, units) of what is taken from another of its ledger accounts before the available one.
     Returns the units that are owed. Posted under the unique `key`.
     """
-    available = (account_id, "available")
+    available, aside, treasury = (account_id, "available"), (account_id, first[0]), accounts.house("treasury_hot")
+    taken = min(first[1], units)
     row_id = accounts.find(tx, [available], asset)[available]
-    there = min(accounts.lock_balances(tx, [row_id])[row_id], units)
-    treasury = accounts.house("treasury_hot")
-    legs = [Leg(available, treasury, there), Leg((account_id, "receivable"), treasury, units - there)]
+    there = min(accounts.lock_balances(tx, [row_id])[row_id], units - taken)
+    legs = [Leg(aside, treasury, taken), Leg(available, treasury, there)]
+    legs.append(Leg((account_id, "receivable"), treasury, units - taken - there))
     posted = postings.post(tx, key, "deposit_reversal", asset, legs, ref)
     if posted is None:
         return 0
-    if units > there:
+    owed = units - taken - there
+    if owed > 0:
         accounts.freeze(tx, account_id, REORG_FREEZE)
-    return units - there
+    return owed

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import debts, deposit_check, holdings, payment_requests, views
+from jobs import debts, deposit_check, holdings, purposes, views
 from jobs.deposit_state import State
 from jobs.saga import SECOND, Outcome, Saga, Step
 from jobs.services import Services, is_deep, is_final, require_healthy
 from ledger import accounts, history, pauses, policy, postings
 from ledger.db import Tx
-from ledger.errors import NodeNotReady
+from ledger.errors import LedgerBroken, NodeNotReady
 from ledger.policy import AssetPolicy
 from ledger.postings import Leg
 from ledger.schema import address, deposit, ledger_account
@@ -25,8 +25,8 @@ from ledger.schema import address, deposit, ledger_account
 LOOK_US = 60 * SECOND
 BOOKED_US = 600 * SECOND
 REST_US = 3_600 * SECOND
-#: Addresses of the house: money from outside is its own, money from the cold wallet was its own already.
-_HOUSE_PURPOSES = {"treasury": "capital", "refill": "treasury_cold"}
+#: Addresses of the house take any amount.
+_HOUSE_PURPOSES = ("treasury", "refill")
 #: A node's pool keeps nothing longer than two weeks; after that a vanished deposit is no longer asked for by name.
 GONE_US = 15 * 86_400 * SECOND
 
@@ -117,14 +117,13 @@ def _booked(row: Row[Any], suspect: str | None, rules: AssetPolicy, home: Row[An
         detail = "what the chain lets us spend is not what came in by its word; a person must look"
         return Held(reason=suspect, detail=detail, effect=suspense, due_us=BOOKED_US)
     if home.purpose_kind in _HOUSE_PURPOSES:
-        target = accounts.house(_HOUSE_PURPOSES[home.purpose_kind])
-        return Credited(reason=home.purpose_kind, effect=partial(_book, target, "credited"), due_us=BOOKED_US)
+        return Credited(reason=home.purpose_kind, effect=_credit, due_us=BOOKED_US)
     if row.units < rules.deposit_minimum_units:
         return Ignored(
             reason="below_minimum", effect=partial(_book, accounts.house("dust"), "ignored"), due_us=BOOKED_US
         )
     reason = "late" if row.late else None
-    return Credited(reason=reason, effect=partial(_book, (row.account_id, "available"), "credited"), due_us=BOOKED_US)
+    return Credited(reason=reason, effect=_credit, due_us=BOOKED_US)
 
 
 def booked(row: Row[Any], services: Services) -> Outcome:
@@ -155,6 +154,21 @@ def _needed(tx: Tx, row: Row[Any]) -> int:
     return max(policy.of(tx, row.asset).confirmations(row.units), int(row.spendable_depth))
 
 
+def _credit(tx: Tx, row: Row[Any]) -> None:
+    """To whoever the address's purpose names at this moment."""
+    home = _home(tx, row)
+    if home is None:
+        raise LedgerBroken(f"deposit {row.id}: credited without an address")
+    purpose = purposes.of(home)
+    owner = purpose.owner(tx, row, home)
+    _book(owner, "credited", tx, row)
+    purpose.credited(tx, row, home, owner)
+
+
+def _home(tx: Tx, row: Row[Any]) -> Row[Any] | None:
+    return tx.first(select(address).where(address.c.id == row.address_id))
+
+
 def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
     """Treasury against whoever it belongs to, under a key that counts how often this deposit was credited."""
     _check_unmoved(tx, row)
@@ -165,7 +179,6 @@ def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
     _lay(tx, row, row.units)
     if owner[1] == "available":
         debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{number}")
-        payment_requests.count(tx, row, row.units)
     _tell(state, tx, row)
 
 
@@ -188,13 +201,14 @@ def _unbook(tx: Tx, row: Row[Any]) -> None:
     """The exact opposite; what a customer has spent meanwhile becomes a debt and freezes the account."""
     target = tx.one(select(ledger_account).where(ledger_account.c.id == row.credited_to))
     key, ref = f"deposit:{row.id}:reverse:{row.credits}", ("deposit", row.id)
-    owed = 0
-    if target.kind == "available":
-        owed = debts.take_back(tx, target.account_id, row.asset, row.units, key, ref)
-        payment_requests.count(tx, row, -row.units)
+    owner, owed = (target.account_id, target.kind), 0
+    home = None if row.state != State.CREDITED else _home(tx, row)
+    if home is not None:
+        owed = purposes.of(home).take_back(tx, row, home, owner, key, ref)
+    elif owner[1] == "available":  # held, and given to somebody by a person
+        owed = debts.take_back(tx, owner[0], row.asset, row.units, key, ref)
     else:
-        leg = Leg((target.account_id, target.kind), accounts.house("treasury_hot"), row.units)
-        postings.post(tx, key, "deposit_reversal", row.asset, [leg], ref)
+        debts.reverse(tx, owner, row.asset, row.units, key, ref)
     _lay(tx, row, -row.units)
     _set(tx, row, credited=0, credited_to=None)
     _tell("reversed", tx, row, owed_units=str(owed))

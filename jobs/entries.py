@@ -12,7 +12,7 @@ from ledger.db import Tx
 from ledger.money import format_units
 from ledger.postings import DEBIT_NORMAL
 from ledger.schema import (
-    GUARDED_KINDS,
+    CUSTOMER_KINDS,
     asset,
     deposit,
     internal_transfer,
@@ -65,7 +65,7 @@ def render(tx: Tx, account_id: int, rows: list[Row[Any]]) -> list[View]:
 
 def _own(tx: Tx, account_id: int) -> dict[int, str]:
     a = ledger_account.c
-    query = select(a.id, a.kind).where(a.account_id == account_id, a.kind.in_(GUARDED_KINDS))
+    query = select(a.id, a.kind).where(a.account_id == account_id, a.kind.in_(CUSTOMER_KINDS))
     return {row.id: row.kind for row in tx.all(query)}
 
 

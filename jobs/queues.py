@@ -30,10 +30,10 @@ log = structlog.get_logger("coffer.queues")
 # can write to Redis could run code in any process that looks at a job.
 DefaultSerializer.dumps, DefaultSerializer.loads = JSONSerializer.dumps, JSONSerializer.loads
 
-#: One a chain, and one for what belongs to no chain.
-QUEUES = (*CHAINS, "tasks")
+#: One a chain, one for what belongs to no chain, and one each for what calls strangers: exchanges and shops.
+QUEUES = (*CHAINS, "tasks", "rates", "webhooks")
 FUNCTION = "workers.entry.advance"
-KINDS = frozenset({"deposit", "payment", "sweep", "task"})
+KINDS = frozenset({"deposit", "payment", "sweep", "escrow", "swap", "hedge", "delivery", "task"})
 
 #: Far above the longest RPC time-out; the row's lease is what really bounds a step.
 JOB_TIMEOUT_SECONDS = 600

@@ -14,7 +14,7 @@ from jobs.payment_contents import OUTWARD
 from jobs.services import chain_row
 from ledger import balances
 from ledger.db import Tx
-from ledger.schema import address, balance, deposit, ledger_account, payment, payment_item, task
+from ledger.schema import OWED_KINDS, address, balance, deposit, ledger_account, payment, payment_item, task
 
 #: Indices of an asset that are looked at each time, those that hold most first. What lies on others is taken at the
 #: books' word here, and named; the balance sync looks at each of them within a day.
@@ -137,7 +137,7 @@ def _owed(tx: Tx, code: str) -> int:
     rows = tx.all(
         select(balance.c.units, a.kind).join(ledger_account, a.id == balance.c.ledger_account_id).where(a.asset == code)
     )
-    return sum(row.units for row in rows if row.kind in ("available", "held", "escrow"))
+    return sum(row.units for row in rows if row.kind in OWED_KINDS)
 
 
 def credited(tx: Tx, chain: str, keys: Sequence[str]) -> set[tuple[str, str]]:

@@ -48,6 +48,13 @@ SCHEDULE: dict[str, tuple[str, float]] = {
     "requests": ("tasks", 5),
     "snapshot": ("tasks", 600),
     "audit": ("tasks", 86_400),
+    "heads": ("tasks", 86_400),
+    "mirror": ("tasks", 10),
+    "quotes": ("tasks", 10),
+    "inventory": ("tasks", 60),
+    "hedge": ("rates", 60),
+    "rates": ("rates", 900),
+    "fanout": ("webhooks", 1),
     "tidy": ("tasks", 3_600),
 }
 

@@ -28,6 +28,7 @@ class Order:
     reference: str
     fee_from: str = "balance"  #: who bears the fee: `balance` on top, `amount` out of the amount
     metadata: dict[str, Any] | None = None
+    fee_units: int | None = None  #: the fee that was promised elsewhere, as in a quote; None: by the policy of now
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +71,19 @@ def priced(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, available: in
     """
     payee = payee_of(tx, order, asset, services)
     if order.units is None:
-        fee = _fee_of_total(tx, available, asset, rules, services)
+        fee = _fee_of_total(tx, order, available, asset, rules, services)
         units, total = available - fee, available
         if units <= 0:
             raise InsufficientFunds("the available balance does not cover the fee", missing_units=fee - available + 1)
     elif order.fee_from == "amount":
-        fee = _fee(tx, order.units, asset, rules, services)
+        fee = _charged(tx, order, order.units, asset, rules, services)
         units, total = order.units - fee, order.units
         if units <= 0:
             raise InvalidAmount(
                 "/amount", f"does not cover the fee of {format_units(fee, asset.decimals)} {asset.code}"
             )
     else:
-        fee = _fee(tx, order.units, asset, rules, services)
+        fee = _charged(tx, order, order.units, asset, rules, services)
         units, total = order.units, order.units + fee
     if units < rules.withdrawal_minimum_units:
         least = format_units(rules.withdrawal_minimum_units, asset.decimals)
@@ -96,7 +97,12 @@ def priced(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, available: in
     return Preview(units, fee, total, needed, payee)
 
 
-def _fee(tx: Tx, units: int, asset: Asset, rules: AssetPolicy, services: Services) -> int:
+def _charged(tx: Tx, order: Order, units: int, asset: Asset, rules: AssetPolicy, services: Services) -> int:
+    return fee_of(tx, units, asset, rules, services) if order.fee_units is None else order.fee_units
+
+
+def fee_of(tx: Tx, units: int, asset: Asset, rules: AssetPolicy, services: Services) -> int:
+    """What a withdrawal of so much is charged at this moment."""
     if rules.withdrawal_fee_kind == "percent":
         return max(rules.withdrawal_fee_units, -(-units * rules.withdrawal_fee_ppm // 1_000_000))
     if rules.withdrawal_fee_kind == "estimate" and contract_of(tx, asset.code) is None:  # a token's is in another coin
@@ -105,9 +111,9 @@ def _fee(tx: Tx, units: int, asset: Asset, rules: AssetPolicy, services: Service
     return rules.withdrawal_fee_units
 
 
-def _fee_of_total(tx: Tx, total: int, asset: Asset, rules: AssetPolicy, services: Services) -> int:
+def _fee_of_total(tx: Tx, order: Order, total: int, asset: Asset, rules: AssetPolicy, services: Services) -> int:
     """The fee when `total` is all there is: the largest payable amount has fee(amount) + amount <= total."""
-    if rules.withdrawal_fee_kind != "percent":
-        return _fee(tx, total, asset, rules, services)
+    if order.fee_units is not None or rules.withdrawal_fee_kind != "percent":
+        return _charged(tx, order, total, asset, rules, services)
     units = total * 1_000_000 // (1_000_000 + rules.withdrawal_fee_ppm)
     return max(rules.withdrawal_fee_units, total - units)

@@ -16,6 +16,10 @@ from ledger.types import total
 SNAPSHOT_AGE_US = 10 * 60 * 1_000_000
 
 
+#: Kinds of the house that have a balance row.
+HOUSE_BALANCES = ("inventory", "reserved")
+
+
 def of_account(tx: Tx, account_id: int) -> dict[str, dict[str, int]]:
     """A customer's units by asset and kind (`available`, `held` …)."""
     a = ledger_account.c
@@ -39,7 +43,8 @@ def of_house(tx: Tx, asset: str) -> dict[str, int]:
     a = ledger_account.c
     query = select(a.id, a.kind).where(a.account_id == accounts.HOUSE_ACCOUNT, a.asset == asset)
     ids = {row.kind: row.id for row in tx.all(query)}
-    return {kind: summed(tx, ids[kind]) if kind in ids else 0 for kind in HOUSE_KINDS}
+    found = {kind: summed(tx, ids[kind]) if kind in ids else 0 for kind in HOUSE_KINDS}
+    return found | {kind: get(tx, accounts.house(kind), asset) for kind in HOUSE_BALANCES}
 
 
 def summed(tx: Tx, ledger_account_id: int, *, from_start: bool = False) -> int:

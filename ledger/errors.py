@@ -12,6 +12,8 @@ CofferError
 │   ├── AssetPaused
 │   ├── AccountFrozen
 │   └── NotFound
+├── TryLater                what it needs is being made: ask again in a moment (HTTP 503, Retry-After)
+│   └── RatesNotReady       no exchange rate that may be used
 ├── DatabaseError
 │   ├── CommitUnknown       the reply to COMMIT was lost: re-read by natural key before anything else
 │   ├── DatabaseUnavailable nothing was written
@@ -32,6 +34,9 @@ CofferError
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 
 class CofferError(Exception):
@@ -113,6 +118,24 @@ class NotFound(Refused):
     """No such resource in this project."""
 
     code = "not_found"
+
+
+class TryLater(CofferError):
+    """Nothing was written but, by `remember`, that somebody asked. `retry_after_seconds` is when to ask again."""
+
+    code = "try_later"
+
+    def __init__(
+        self, detail: str, code: str, retry_after_seconds: int, remember: Callable[[Any], None] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+        self.remember = remember
+
+
+class RatesNotReady(TryLater):
+    """`rate_stale`, `rate_divergent` or `rate_unavailable`: nothing is priced by a rate that may not be used."""
 
 
 class DatabaseError(CofferError):

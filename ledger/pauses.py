@@ -10,7 +10,7 @@ from ledger.errors import AssetPaused, InvalidInput
 from ledger.schema import asset as asset_table
 from ledger.schema import pause
 
-FLOWS = ("deposits", "withdrawals", "transfers", "sweeps")
+FLOWS = ("deposits", "withdrawals", "transfers", "sweeps", "escrows", "swaps")
 EVERYTHING = "*"
 
 

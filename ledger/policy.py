@@ -57,6 +57,15 @@ class AssetPolicy:
     sweep_cost_ppm_max: int = 50_000  #: of the chain's own coin: the fee may be at most this part of what it moves
     sweep_batched: int = 0  #: 1: tokens are collected many at a time, by delegation (EIP-7702)
 
+    swap_minimum_units: int = 10_000  #: the least that is sold or bought in a swap, and the most
+    swap_maximum_units: int = 10 * 10**8
+    swap_spread_ppm: int = 5_000  #: of a pair the larger of the two counts
+    swap_fee_ppm: int = 2_500  #: service fee, of what is bought
+    swap_tolerance_ppm: int = 5_000  #: how far a deposit may miss the quoted amount and still get the quoted rate
+    swap_open_max: int = 3  #: swaps of one account that wait for their deposit
+    inventory_low_units: int = 0  #: below this much free inventory an alarm is raised
+    inventory_high_units: int = 0  #: above this much, too: the house holds more of it than it wants; 0: never
+
     def confirmations(self, units: int) -> int:
         """How many confirmations a deposit of this amount needs."""
         needed = next((n for up_to, n in self.deposit_tiers if units <= up_to), self.deposit_tiers[-1][1])
@@ -82,6 +91,8 @@ _MONERO = AssetPolicy(
     address_watch_ahead=500,
     hot_outputs=16,
     sweep_minimum_units=_PICO // 100,
+    swap_minimum_units=_PICO // 100,
+    swap_maximum_units=1_000 * _PICO,
 )
 
 #: Here wei, and wei per gas.
@@ -101,6 +112,8 @@ _ETHEREUM = AssetPolicy(
     payment_bump_after_seconds=300,
     hot_low_units=10**17,
     sweep_minimum_units=5 * 10**15,
+    swap_minimum_units=5 * 10**15,
+    swap_maximum_units=100 * 10**18,
 )
 
 #: What differs from the defaults per asset. A token has Ethereum's rules and amounts of its own, from `token_rules`.
@@ -118,6 +131,8 @@ def token_rules(decimals: int) -> dict[str, int]:
         "withdrawal_approval_above_units": 10_000 * one,
         "withdrawal_fee_units": one,  # flat until rates exist: it pays for gas
         "sweep_minimum_units": 10 * one,
+        "swap_minimum_units": 5 * one,
+        "swap_maximum_units": 100_000 * one,
         "hot_low_units": 0,
     }
 
@@ -139,6 +154,10 @@ _BOUNDS: dict[str, tuple[int, int]] = {
     "hot_outputs": (0, 200),
     "sweep_cost_ppm_max": (0, 1_000_000),
     "sweep_batched": (0, 1),
+    "swap_spread_ppm": (0, 200_000),
+    "swap_fee_ppm": (0, 200_000),
+    "swap_tolerance_ppm": (0, 100_000),
+    "swap_open_max": (1, 1_000),
 }
 
 

@@ -12,7 +12,7 @@ from ledger.errors import SchemaMismatch
 _FOLDER = Path(__file__).parent
 
 #: The version that this program was written for; the newest file in `versions/`.
-HEAD = "0002"
+HEAD = "0003"
 
 
 def head() -> str:

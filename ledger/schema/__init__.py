@@ -5,8 +5,10 @@ from ledger.schema.base import metadata
 from ledger.schema.chains import address, chain, deposit, holding, index_counter, ready_address
 from ledger.schema.exits import approval, candidate, payment, payment_item, resource, sweep, withdrawal
 from ledger.schema.journal import (
+    CUSTOMER_KINDS,
     GUARDED_KINDS,
     HOUSE_KINDS,
+    OWED_KINDS,
     asset,
     balance,
     hold,
@@ -28,11 +30,17 @@ from ledger.schema.operations import (
     task,
     transition,
 )
+from ledger.schema.ownership import ownership, ownership_head
+from ledger.schema.trades import escrow, frozen_part, hedge, quote, rate, swap
+from ledger.schema.webhooks import webhook_attempt, webhook_delivery, webhook_endpoint
 
 __all__ = [
-    "GUARDED_KINDS", "HOUSE_KINDS", "account", "address", "alarm", "api_key", "approval", "asset", "audit",
-    "audit_head", "balance", "candidate", "chain", "deposit", "event", "hold", "hold_end", "holding", "idempotency",
-    "index_counter", "installation", "internal_transfer", "lease", "ledger_account", "metadata", "pause", "payment",
-    "payment_item", "policy", "posting", "project", "ready_address", "request_nonce", "resource", "snapshot", "sweep",
-    "task", "transfer", "transition", "withdrawal",
+    "CUSTOMER_KINDS", "GUARDED_KINDS", "HOUSE_KINDS", "OWED_KINDS", "account",
+    "address", "alarm", "api_key", "approval", "asset", "audit",
+    "audit_head", "balance", "candidate", "chain", "deposit", "escrow", "event", "frozen_part", "hedge", "hold",
+    "hold_end", "holding", "idempotency", "index_counter", "installation", "internal_transfer", "lease",
+    "ledger_account", "metadata", "ownership", "ownership_head", "pause", "payment", "payment_item", "policy",
+    "posting", "project", "quote", "rate", "ready_address", "request_nonce", "resource", "snapshot", "swap",
+    "sweep", "task", "transfer", "transition", "webhook_attempt", "webhook_delivery", "webhook_endpoint",
+    "withdrawal",
 ]  # fmt: skip

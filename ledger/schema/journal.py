@@ -17,17 +17,23 @@ from sqlalchemy import (
 from ledger.schema.base import key, link, moment, one_of, table, word
 from ledger.types import Id, Units, units_checks
 
-#: Kinds that belong to a customer; they have a balance row that can never be negative.
-GUARDED_KINDS = ("available", "held", "escrow", "receivable")
+#: Kinds of a customer. `escrow` and `swap` hold what waits for an escrow or a swap of the customer's.
+CUSTOMER_KINDS = ("available", "held", "escrow", "swap", "receivable")
 
-#: Kinds of the house; they have no balance row to fight over and are summed from snapshots.
+#: What a customer owns; a receivable is owed to us.
+OWED_KINDS = ("available", "held", "escrow", "swap")
+
+#: Kinds with a balance row that can never be negative: the customers', and what the house may give in swaps, free
+#: (`inventory`) and promised to one (`reserved`).
+GUARDED_KINDS = (*CUSTOMER_KINDS, "inventory", "reserved")
+
+#: The other kinds of the house; they have no balance row to fight over and are summed from snapshots.
 HOUSE_KINDS = (
     "treasury_hot",
     "treasury_cold",
     "in_flight",
     "network_fees",
     "service_fees",
-    "inventory",
     "suspense",
     "dust",
     "capital",

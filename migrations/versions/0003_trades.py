@@ -1,7 +1,7 @@
-"""The first schema: access, journal, chains, exits of money, operations.
+"""The schema: access, journal, chains, exits of money, trades, ownership, webhooks, operations.
 
-Revision ID: 0002
-Revises: nothing. What was 0001 was never released; a database made by it is made anew.
+Revision ID: 0003
+Revises: nothing. What was 0002 was never released; a database made by it is made anew.
 """
 # ruff: noqa: E501  generated lines: the closed lists of states stand whole
 
@@ -12,7 +12,7 @@ from sqlalchemy.dialects import mysql
 from ledger.types import Units, units_checks
 from migrations import guards
 
-revision = "0002"
+revision = "0003"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -96,6 +96,47 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "hedge",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("queue", sa.String(length=16), nullable=False),
+        sa.Column("venue", sa.String(length=32), nullable=False),
+        sa.Column("symbol", sa.String(length=32), nullable=False),
+        sa.Column("side", sa.String(length=4), nullable=False),
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("client_order_id", sa.String(length=40), nullable=False),
+        sa.Column("venue_order_id", sa.String(length=128), nullable=True),
+        sa.Column("filled", sa.String(length=64), nullable=True),
+        sa.Column("average_price", sa.String(length=64), nullable=True),
+        sa.Column("cost", sa.String(length=64), nullable=True),
+        sa.Column("placed_at", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.String(length=24), nullable=False),
+        sa.Column("status_reason", sa.String(length=64), nullable=True),
+        sa.Column("status_detail", sa.String(length=512), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("lease_token", sa.String(length=32), nullable=True),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("wakes", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("side IN ('buy', 'sell')", name=op.f("ck_hedge_side_known")),
+        sa.CheckConstraint(
+            "state IN ('planned', 'placed', 'filled', 'failed', 'review')", name=op.f("ck_hedge_state_known")
+        ),
+        *units_checks("units", positive=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_hedge")),
+        sa.UniqueConstraint("client_order_id", name=op.f("uq_hedge_client_order_id")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_hedge_public_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_hedge_due", "hedge", ["due_at", "lease_until"], unique=False)
+    op.create_table(
         "installation",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("mode", sa.String(length=8), nullable=False),
@@ -114,6 +155,17 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=128), nullable=True),
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "ownership_head",
+        sa.Column("subject_kind", sa.String(length=16), nullable=False),
+        sa.Column("subject_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("subject_kind", "subject_id", name=op.f("pk_ownership_head")),
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
@@ -412,6 +464,26 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "rate",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("currency", sa.String(length=8), nullable=False),
+        sa.Column("price", sa.String(length=64), nullable=True),
+        sa.Column("problem", sa.String(length=24), nullable=True),
+        sa.Column("detail", sa.String(length=512), nullable=True),
+        sa.Column("spread_ppm", sa.Integer(), nullable=True),
+        sa.Column("sources", sa.JSON(), nullable=False),
+        sa.Column("quoted_at", sa.BigInteger(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["asset"], ["asset.code"], name=op.f("fk_rate_asset")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rate")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_rate_at", "rate", ["at"], unique=False)
+    op.create_index("ix_rate_newest", "rate", ["asset", "currency", "id"], unique=False)
+    op.create_table(
         "ready_address",
         sa.Column("chain", sa.String(length=16), nullable=False),
         sa.Column("idx", sa.BigInteger(), nullable=False),
@@ -478,6 +550,33 @@ def upgrade() -> None:
     op.create_index("ix_sweep_due", "sweep", ["due_at", "lease_until"], unique=False)
     op.create_index(op.f("ix_sweep_gas_payment_id"), "sweep", ["gas_payment_id"], unique=False)
     op.create_index(op.f("ix_sweep_payment_id"), "sweep", ["payment_id"], unique=False)
+    op.create_table(
+        "webhook_endpoint",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("url", sa.String(length=512), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("disabled_reason", sa.String(length=64), nullable=True),
+        sa.Column("secret_version", sa.Integer(), nullable=False),
+        sa.Column("previous_secret_until", sa.BigInteger(), nullable=True),
+        sa.Column("cursor", sa.BigInteger(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("delivered_at", sa.BigInteger(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name=op.f("ck_webhook_endpoint_state_known")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_webhook_endpoint_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoint")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_webhook_endpoint_public_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_webhook_endpoint_project_id"), "webhook_endpoint", ["project_id"], unique=False)
     op.create_table(
         "address",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -574,7 +673,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("asset", sa.String(length=24), nullable=False),
         sa.CheckConstraint(
-            "kind IN ('available', 'held', 'escrow', 'receivable', 'treasury_hot', 'treasury_cold', 'in_flight', 'network_fees', 'service_fees', 'inventory', 'suspense', 'dust', 'capital', 'reorg_loss', 'rounding')",
+            "kind IN ('available', 'held', 'escrow', 'swap', 'receivable', 'inventory', 'reserved', 'treasury_hot', 'treasury_cold', 'in_flight', 'network_fees', 'service_fees', 'suspense', 'dust', 'capital', 'reorg_loss', 'rounding')",
             name=op.f("ck_ledger_account_kind_known"),
         ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_ledger_account_account_id")),
@@ -587,6 +686,77 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "ownership",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("subject_kind", sa.String(length=16), nullable=False),
+        sa.Column("subject_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("event", sa.String(length=24), nullable=False),
+        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("place", sa.String(length=16), nullable=False),
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("reason", sa.String(length=64), nullable=True),
+        sa.Column("cause_kind", sa.String(length=16), nullable=False),
+        sa.Column("cause_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("previous_hash", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.CheckConstraint(
+            "subject_kind IN ('deposit', 'order', 'escrow')", name=op.f("ck_ownership_subject_kind_known")
+        ),
+        *units_checks("units", positive=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_ownership_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ownership")),
+        sa.UniqueConstraint(
+            "subject_kind", "subject_id", "number", name=op.f("uq_ownership_subject_kind_subject_id_number")
+        ),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_ownership_account_id"), "ownership", ["account_id"], unique=False)
+    op.create_index("ix_ownership_cause", "ownership", ["cause_kind", "cause_id"], unique=False)
+    op.create_table(
+        "quote",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sell_asset", sa.String(length=24), nullable=False),
+        sa.Column("buy_asset", sa.String(length=24), nullable=False),
+        sa.Column("side", sa.String(length=4), nullable=False),
+        sa.Column("sell_units", Units(), nullable=False),
+        sa.Column("buy_units", Units(), nullable=False),
+        sa.Column("service_fee_units", Units(), nullable=False),
+        sa.Column("network_fee_units", Units(), nullable=False),
+        sa.Column("rounding_units", Units(), nullable=False),
+        sa.Column("rate", sa.String(length=64), nullable=False),
+        sa.Column("spread_ppm", sa.Integer(), nullable=False),
+        sa.Column("payout", sa.SmallInteger(), nullable=False),
+        sa.Column("sell_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("buy_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("side IN ('sell', 'buy')", name=op.f("ck_quote_side_known")),
+        sa.CheckConstraint("state IN ('open', 'accepted', 'expired')", name=op.f("ck_quote_state_known")),
+        *units_checks("buy_units", positive=True),
+        *units_checks("sell_units", positive=True),
+        sa.ForeignKeyConstraint(["buy_rate_id"], ["rate.id"], name=op.f("fk_quote_buy_rate_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_quote_project_id")),
+        sa.ForeignKeyConstraint(["sell_rate_id"], ["rate.id"], name=op.f("fk_quote_sell_rate_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_quote")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_quote_public_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_quote_open", "quote", ["state", "expires_at"], unique=False)
+    op.create_index("ix_quote_project", "quote", ["project_id", "id"], unique=False)
+    op.create_table(
         "request_nonce",
         sa.Column("api_key_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("nonce", sa.String(length=64), nullable=False),
@@ -597,6 +767,49 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
+    op.create_table(
+        "webhook_delivery",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("queue", sa.String(length=16), nullable=False),
+        sa.Column("endpoint_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("type", sa.String(length=64), nullable=False),
+        sa.Column("resource_id", sa.String(length=40), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("delivered_at", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.String(length=24), nullable=False),
+        sa.Column("status_reason", sa.String(length=64), nullable=True),
+        sa.Column("status_detail", sa.String(length=512), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("lease_token", sa.String(length=32), nullable=True),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("wakes", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("state IN ('pending', 'delivered', 'failed')", name=op.f("ck_webhook_delivery_state_known")),
+        sa.ForeignKeyConstraint(["endpoint_id"], ["webhook_endpoint.id"], name=op.f("fk_webhook_delivery_endpoint_id")),
+        sa.ForeignKeyConstraint(["event_id"], ["event.id"], name=op.f("fk_webhook_delivery_event_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_webhook_delivery_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_delivery")),
+        sa.UniqueConstraint(
+            "endpoint_id", "event_id", "round", name=op.f("uq_webhook_delivery_endpoint_id_event_id_round")
+        ),
+        sa.UniqueConstraint("public_id", name=op.f("uq_webhook_delivery_public_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index("ix_webhook_delivery_due", "webhook_delivery", ["due_at", "lease_until"], unique=False)
+    op.create_index(
+        "ix_webhook_delivery_order", "webhook_delivery", ["endpoint_id", "resource_id", "state", "id"], unique=False
+    )
+    op.create_index("ix_webhook_delivery_project", "webhook_delivery", ["project_id", "id"], unique=False)
     op.create_table(
         "withdrawal",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -739,6 +952,82 @@ def upgrade() -> None:
     op.create_index("ix_deposit_open", "deposit", ["chain", "state", "height"], unique=False)
     op.create_index("ix_deposit_project", "deposit", ["project_id", "id"], unique=False)
     op.create_table(
+        "escrow",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("queue", sa.String(length=16), nullable=False),
+        sa.Column("buyer_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("vendor_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("fee_units", Units(), nullable=False),
+        sa.Column("fee_from", sa.String(length=8), nullable=False),
+        sa.Column("wanted_units", Units(), nullable=False),
+        sa.Column("held_units", Units(), nullable=False),
+        sa.Column("received_units", Units(), nullable=False),
+        sa.Column("released_units", Units(), nullable=False),
+        sa.Column("refunded_units", Units(), nullable=False),
+        sa.Column("fee_taken_units", Units(), nullable=False),
+        sa.Column("reference", sa.String(length=128), nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=True),
+        sa.Column("on_underpaid", sa.String(length=8), nullable=False),
+        sa.Column("on_overpaid", sa.String(length=8), nullable=False),
+        sa.Column("on_late", sa.String(length=8), nullable=False),
+        sa.Column("arbiter", sa.String(length=8), nullable=False),
+        sa.Column("funding_deadline", sa.BigInteger(), nullable=True),
+        sa.Column("deadline", sa.BigInteger(), nullable=True),
+        sa.Column("at_deadline", sa.String(length=8), nullable=True),
+        sa.Column("address_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("releases", sa.Integer(), nullable=False),
+        sa.Column("funded_at", sa.BigInteger(), nullable=True),
+        sa.Column("undone_units", Units(), nullable=False),
+        sa.Column("created_by", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column("state", sa.String(length=24), nullable=False),
+        sa.Column("status_reason", sa.String(length=64), nullable=True),
+        sa.Column("status_detail", sa.String(length=512), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("lease_token", sa.String(length=32), nullable=True),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("wakes", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("arbiter IN ('key', 'operator')", name=op.f("ck_escrow_arbiter_known")),
+        sa.CheckConstraint("at_deadline IN ('release', 'refund')", name=op.f("ck_escrow_at_deadline_known")),
+        sa.CheckConstraint("fee_from IN ('buyer', 'vendor')", name=op.f("ck_escrow_fee_from_known")),
+        sa.CheckConstraint("on_late IN ('return', 'accept', 'hold')", name=op.f("ck_escrow_on_late_known")),
+        sa.CheckConstraint("on_overpaid IN ('return', 'keep', 'hold')", name=op.f("ck_escrow_on_overpaid_known")),
+        sa.CheckConstraint("on_underpaid IN ('wait', 'accept', 'hold')", name=op.f("ck_escrow_on_underpaid_known")),
+        sa.CheckConstraint(
+            "state IN ('awaiting_funds', 'funded', 'disputed', 'released', 'refunded', 'resolved', 'expired', 'cancelled')",
+            name=op.f("ck_escrow_state_known"),
+        ),
+        *units_checks("fee_units", positive=False),
+        *units_checks("held_units", positive=False),
+        *units_checks("units", positive=True),
+        sa.ForeignKeyConstraint(["address_id"], ["address.id"], name=op.f("fk_escrow_address_id")),
+        sa.ForeignKeyConstraint(["buyer_id"], ["account.id"], name=op.f("fk_escrow_buyer_id")),
+        sa.ForeignKeyConstraint(["order_id"], ["account.id"], name=op.f("fk_escrow_order_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_escrow_project_id")),
+        sa.ForeignKeyConstraint(["vendor_id"], ["account.id"], name=op.f("fk_escrow_vendor_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_escrow")),
+        sa.UniqueConstraint("project_id", "reference", name=op.f("uq_escrow_project_id_reference")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_escrow_public_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_escrow_buyer_id"), "escrow", ["buyer_id"], unique=False)
+    op.create_index("ix_escrow_due", "escrow", ["due_at", "lease_until"], unique=False)
+    op.create_index(op.f("ix_escrow_order_id"), "escrow", ["order_id"], unique=False)
+    op.create_index("ix_escrow_project", "escrow", ["project_id", "id"], unique=False)
+    op.create_index(op.f("ix_escrow_vendor_id"), "escrow", ["vendor_id"], unique=False)
+    op.create_table(
         "hold_end",
         sa.Column("hold_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("outcome", sa.String(length=8), nullable=False),
@@ -811,6 +1100,123 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
+    op.create_table(
+        "swap",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("queue", sa.String(length=16), nullable=False),
+        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("quote_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("form", sa.String(length=8), nullable=False),
+        sa.Column("sell_asset", sa.String(length=24), nullable=False),
+        sa.Column("buy_asset", sa.String(length=24), nullable=False),
+        sa.Column("sell_units", Units(), nullable=False),
+        sa.Column("buy_units", Units(), nullable=False),
+        sa.Column("service_fee_units", Units(), nullable=False),
+        sa.Column("network_fee_units", Units(), nullable=False),
+        sa.Column("rounding_units", Units(), nullable=False),
+        sa.Column("reserved_units", Units(), nullable=False),
+        sa.Column("received_units", Units(), nullable=False),
+        sa.Column("held_units", Units(), nullable=False),
+        sa.Column("rate", sa.String(length=64), nullable=False),
+        sa.Column("slippage_ppm", sa.Integer(), nullable=False),
+        sa.Column("requote_sell_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("requote_buy_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("reference", sa.String(length=128), nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=True),
+        sa.Column("payout_address", sa.String(length=128), nullable=True),
+        sa.Column("refund_address", sa.String(length=128), nullable=True),
+        sa.Column("address_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("deposit_deadline", sa.BigInteger(), nullable=True),
+        sa.Column("executed_at", sa.BigInteger(), nullable=True),
+        sa.Column("withdrawal_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("refund_withdrawal_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("refunds", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column("state", sa.String(length=24), nullable=False),
+        sa.Column("status_reason", sa.String(length=64), nullable=True),
+        sa.Column("status_detail", sa.String(length=512), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("lease_token", sa.String(length=32), nullable=True),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("wakes", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("form IN ('balance', 'deposit')", name=op.f("ck_swap_form_known")),
+        sa.CheckConstraint(
+            "state IN ('awaiting_deposit', 'executed', 'paying_out', 'completed', 'refunding', 'refunded', 'expired', 'failed')",
+            name=op.f("ck_swap_state_known"),
+        ),
+        *units_checks("buy_units", positive=True),
+        *units_checks("held_units", positive=False),
+        *units_checks("reserved_units", positive=False),
+        *units_checks("sell_units", positive=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_swap_account_id")),
+        sa.ForeignKeyConstraint(["address_id"], ["address.id"], name=op.f("fk_swap_address_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_swap_project_id")),
+        sa.ForeignKeyConstraint(["quote_id"], ["quote.id"], name=op.f("fk_swap_quote_id")),
+        sa.ForeignKeyConstraint(["refund_withdrawal_id"], ["withdrawal.id"], name=op.f("fk_swap_refund_withdrawal_id")),
+        sa.ForeignKeyConstraint(["requote_buy_rate_id"], ["rate.id"], name=op.f("fk_swap_requote_buy_rate_id")),
+        sa.ForeignKeyConstraint(["requote_sell_rate_id"], ["rate.id"], name=op.f("fk_swap_requote_sell_rate_id")),
+        sa.ForeignKeyConstraint(["withdrawal_id"], ["withdrawal.id"], name=op.f("fk_swap_withdrawal_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_swap")),
+        sa.UniqueConstraint("project_id", "reference", name=op.f("uq_swap_project_id_reference")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_swap_public_id")),
+        sa.UniqueConstraint("quote_id", name=op.f("uq_swap_quote_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_swap_account_id"), "swap", ["account_id"], unique=False)
+    op.create_index("ix_swap_due", "swap", ["due_at", "lease_until"], unique=False)
+    op.create_index("ix_swap_open", "swap", ["account_id", "state"], unique=False)
+    op.create_index("ix_swap_project", "swap", ["project_id", "id"], unique=False)
+    op.create_index(op.f("ix_swap_refund_withdrawal_id"), "swap", ["refund_withdrawal_id"], unique=False)
+    op.create_index(op.f("ix_swap_withdrawal_id"), "swap", ["withdrawal_id"], unique=False)
+    op.create_table(
+        "webhook_attempt",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("delivery_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("error", sa.String(length=128), nullable=True),
+        sa.Column("excerpt", sa.String(length=1024), nullable=True),
+        sa.Column("milliseconds", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["delivery_id"], ["webhook_delivery.id"], name=op.f("fk_webhook_attempt_delivery_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_attempt")),
+        sa.UniqueConstraint("delivery_id", "number", name=op.f("uq_webhook_attempt_delivery_id_number")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "frozen_part",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("deposit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("row_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("hold_key", sa.String(length=128), nullable=False),
+        sa.Column("live", sa.SmallInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        *units_checks("units", positive=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_frozen_part_account_id")),
+        sa.ForeignKeyConstraint(["deposit_id"], ["deposit.id"], name=op.f("fk_frozen_part_deposit_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_frozen_part")),
+        sa.UniqueConstraint("hold_key", name=op.f("uq_frozen_part_hold_key")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_frozen_part_deposit_id"), "frozen_part", ["deposit_id"], unique=False)
     guards.append_only(
         [
             "transfer",
@@ -823,6 +1229,9 @@ def upgrade() -> None:
             "candidate",
             "approval",
             "ready_address",
+            "ownership",
+            "rate",
+            "webhook_attempt",
         ]
     )
     guards.no_delete(
@@ -838,6 +1247,14 @@ def upgrade() -> None:
             "event",
             "holding",
             "sweep",
+            "escrow",
+            "frozen_part",
+            "quote",
+            "swap",
+            "hedge",
+            "ownership_head",
+            "webhook_endpoint",
+            "webhook_delivery",
         ]
     )
     guards.frozen_columns(
@@ -875,3 +1292,61 @@ def upgrade() -> None:
     guards.final_states("withdrawal", ["cancelled", "rejected", "failed"])
     guards.final_states("payment", ["final", "dead"])
     guards.final_states("sweep", ["swept", "abandoned"])
+    guards.frozen_columns(
+        "escrow",
+        [
+            "project_id",
+            "buyer_id",
+            "vendor_id",
+            "order_id",
+            "asset",
+            "fee_from",
+            "reference",
+            "on_underpaid",
+            "on_overpaid",
+            "on_late",
+            "arbiter",
+            "created_by",
+        ],
+    )
+    guards.final_states("escrow", ["released", "refunded", "resolved", "cancelled"])
+    guards.frozen_columns("frozen_part", ["deposit_id", "kind", "row_id", "account_id", "asset", "units", "hold_key"])
+    guards.frozen_columns(
+        "quote",
+        [
+            "project_id",
+            "sell_asset",
+            "buy_asset",
+            "sell_units",
+            "buy_units",
+            "service_fee_units",
+            "network_fee_units",
+            "rounding_units",
+            "rate",
+            "expires_at",
+        ],
+    )
+    guards.final_states("quote", ["accepted", "expired"])
+    guards.frozen_columns(
+        "swap",
+        [
+            "project_id",
+            "account_id",
+            "quote_id",
+            "form",
+            "sell_asset",
+            "buy_asset",
+            "slippage_ppm",
+            "reference",
+            "payout_address",
+            "refund_address",
+            "deposit_deadline",
+            "created_by",
+        ],
+    )
+    guards.final_states("swap", ["completed", "refunded", "failed"])
+    for column in ("withdrawal_id", "executed_at"):
+        guards.set_once("swap", column)
+    guards.frozen_columns("hedge", ["venue", "symbol", "side", "asset", "units", "client_order_id"])
+    guards.final_states("hedge", ["filled", "failed"])
+    guards.frozen_columns("webhook_delivery", ["project_id", "endpoint_id", "event_id", "round", "type", "resource_id"])
