@@ -1,7 +1,7 @@
 """Exchange rates as they may be used: the newest word on each asset, or a refusal that says why.
 
-The `rates` worker writes them (`jobs.rates_fetch`). Who needs a rate that is too old asks for new ones by being refused:
-`RatesNotReady` remembers that somebody asked, and rates stay fresh for ten minutes after.
+The `rates` worker writes them (`jobs.rates_fetch`). Who needs a rate that is too old asks for new ones by being
+refused: `RatesNotReady` remembers that somebody asked, and rates stay fresh for ten minutes after.
 """
 
 from __future__ import annotations
