@@ -41,6 +41,8 @@ class Balance(Shown):
     asset: str
     available: Money = Field(description="What it can spend")
     held: Money = Field(description="Bound by withdrawals that are not over")
+    escrow: Money = Field(description="In escrows that it is the buyer of")
+    swap: Money = Field(description="Came in for a swap that is not executed")
     pending: Money = Field(description="Seen on chain, not yet spendable")
     receivable: Money = Field(description="What it owes after a reorganisation took back money that it had spent")
 
@@ -55,7 +57,7 @@ class Entry(Shown):
     type: str
     asset: str
     changes: dict[str, Money] = Field(description="Signed, by balance: a hold is available down and held up")
-    resource: str | None = Field(description="The deposit, withdrawal or transfer that it belongs to")
+    resource: str | None = Field(description="The deposit, withdrawal, transfer, escrow or swap that it belongs to")
     at: str
 
 

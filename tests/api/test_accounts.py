@@ -19,7 +19,7 @@ def test_a_new_account_has_nothing_of_every_asset(shop: Shop) -> None:
     row = shop.get(f"/v1/accounts/{shop.account()}/balances").json["data"][0]
     assert row["asset"] == "BTC"
     zero = {"amount": "0.00000000", "asset": "BTC", "units": "0"}
-    assert [row[kind] for kind in ("available", "held", "pending", "receivable")] == [zero] * 4
+    assert [row[kind] for kind in ("available", "held", "escrow", "swap", "pending", "receivable")] == [zero] * 6
 
 
 def test_lists_page_newest_first_and_end(shop: Shop) -> None:
