@@ -15,15 +15,23 @@ from ledger.schema import (
     CUSTOMER_KINDS,
     asset,
     deposit,
+    escrow,
     internal_transfer,
     ledger_account,
     posting,
+    swap,
     transfer,
     withdrawal,
 )
 
 #: ref_kind of a transfer -> the table whose public id tells what it was for.
-_RESOURCES = {"deposit": deposit, "withdrawal": withdrawal, "transfer": internal_transfer}
+_RESOURCES = {
+    "deposit": deposit,
+    "withdrawal": withdrawal,
+    "transfer": internal_transfer,
+    "escrow": escrow,
+    "swap": swap,
+}
 
 
 def of_account(tx: Tx, account_id: int, code: str | None, before: int | None, limit: int) -> list[Row[Any]]:
