@@ -12,7 +12,7 @@ from ledger.founding import CHAINS
 from workers import logs
 
 #: As in `jobs.queues`, without importing the queue library for `coffer --help` and the API.
-QUEUES = (*CHAINS, "tasks")
+QUEUES = (*CHAINS, "tasks", "rates", "webhooks")
 
 
 def _settings() -> settings_module.Settings:

@@ -22,6 +22,8 @@ _OWN: Mapping[str, frozenset[str]] = {
             "COFFER_API_THREADS",
             "COFFER_API_SECRET",
             "COFFER_ROW_MAC_KEY",
+            "COFFER_WEBHOOK_KEY",
+            "COFFER_WEBHOOK_ALLOW",
         }
     ),
     "worker bitcoin": _SIGNER
@@ -47,7 +49,10 @@ _OWN: Mapping[str, frozenset[str]] = {
         "COFFER_ETHEREUM_COLD_ADDRESS",
         "COFFER_TOKEN_DAILY_OUTFLOW_CAPS",
     },
-    "worker tasks": frozenset(),
+    # It asks for the payouts of swaps, and signs what it exports.
+    "worker tasks": frozenset({"COFFER_ROW_MAC_KEY", "COFFER_EXPORT_DIR"}),
+    "worker rates": frozenset({"COFFER_RATES_FIXED"}),
+    "worker webhooks": frozenset({"COFFER_WEBHOOK_KEY", "COFFER_WEBHOOK_ALLOW"}),
     "scheduler": frozenset(),
 }
 _COMMON = frozenset(
@@ -65,6 +70,12 @@ _COMMON = frozenset(
         "COFFER_ETHEREUM_CHAIN_ID",
     }
 )
+
+
+#: What a coin is worth here, in US dollars: no exchange is asked.
+RATES = "BTC=60000,XMR=150,ETH=3000,USDT=1"
+#: Where a shop may listen for webhooks: on this machine, and nowhere else that is private.
+SHOPS = "127.0.0.0/8"
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,10 @@ def all_settings(
         "COFFER_API_SECRET": kept_secret(secrets / "api"),
         "COFFER_ROW_MAC_KEY": kept_secret(secrets / "row-mac"),
         "COFFER_SIGNER_DIR": str(private_folder(folder / "signer")),
+        "COFFER_RATES_FIXED": RATES,
+        "COFFER_WEBHOOK_KEY": kept_secret(secrets / "webhook"),
+        "COFFER_WEBHOOK_ALLOW": SHOPS,
+        "COFFER_EXPORT_DIR": str(private_folder(folder / "exports")),
         "COFFER_LOG_FORMAT": "json",
         **of_chains,
     }

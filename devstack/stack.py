@@ -40,7 +40,8 @@ class Stack:
     The servers are attributes (`bitcoind`, `monerod`, `anvil`, `redis` …), our processes are in `processes`; each can
     be killed, paused and started again one by one. Each of the `chains` costs seconds of start. Blocks come on command;
     with `block_seconds` the chain of anvil goes on by itself. With `token` there is a token on it, USDT, and the house
-    has ether in its hot wallet, for gas. `tell` gets a line for each step of the start.
+    has ether in its hot wallet, for gas. With `outward` the queues of rates and webhooks have workers. `tell` gets a
+    line for each step of the start.
     `overrides` are settings that win over the stack's own, such as COFFER_CRASHPOINT.
     """
 
@@ -52,6 +53,7 @@ class Stack:
         chains: Collection[str] = ("bitcoin",),
         block_seconds: int | None = None,
         token: bool = False,
+        outward: bool = False,
         overrides: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -60,6 +62,7 @@ class Stack:
         self.db = db
         self.chains = tuple(chain for chain in CHAINS if chain in chains)
         self._token = token
+        self._outward = outward
         self._tell = tell
         self.redis = RedisServer(self.folder / "redis")
         self.mariadb = MariaDB(self.folder / "mariadb") if db == "mariadb" else None
@@ -136,7 +139,7 @@ class Stack:
     def start_processes(self) -> None:
         """Starts our own processes and waits for the API to be ready."""
         self._tell("Coffer: api, workers, scheduler")
-        for name, role in roles_of(self.chains).items():
+        for name, role in roles_of(self.chains, outward=self._outward).items():
             self.processes[name] = self._process(name, role)
             self.processes[name].start()
         self.processes["api"].wait_ready(timeout_seconds=60)

@@ -75,7 +75,7 @@ def stack_files(name: str) -> list[Path]:
 
 def _run(folder: Path, name: str, db: Database, keep: bool, signals: _Signals) -> None:
     _clear(folder, db, keep)
-    stack = Stack(folder, db, chains=CHAINS, block_seconds=BLOCK_SECONDS, token=True, tell=_say)
+    stack = Stack(folder, db, chains=CHAINS, block_seconds=BLOCK_SECONDS, token=True, outward=True, tell=_say)
     reviver = Reviver()
     files = stack_files(name)
     try:

@@ -84,7 +84,7 @@ def _play(tell: Teller, folder: Path, db: Database) -> int:
     """The whole story; how many figures were compared. Every process is ended when it returns or raises."""
     tell.title("Coffer: a shop, three customers, and nodes of our own for Bitcoin, Monero and Ethereum. No real money.")
     tell.chapter("A stack of our own starts")
-    with Stack(folder, db, chains=CHAINS, tell=lambda line: tell.note(line)) as stack:
+    with Stack(folder, db, chains=CHAINS, outward=True, tell=lambda line: tell.note(line)) as stack:
         scene = _set_stage(tell, stack)
         setting.set_rules(scene)
         setting.fund_the_house(scene)

@@ -151,12 +151,24 @@ def test_only_the_front_door_is_open_and_only_to_this_machine() -> None:
     assert SERVICES["nginx"]["ports"] == ["${COFFER_LISTEN:-127.0.0.1:8080}:8080"]
 
 
-def test_the_api_can_reach_no_node_and_no_process_of_ours_the_outside() -> None:
+def test_the_api_can_reach_no_node_and_only_two_of_our_processes_the_outside() -> None:
     reachable = {network for node in NODES for network in SERVICES[node]["networks"]}
     assert not set(SERVICES["api"]["networks"]) & reachable
     assert not [secret for secret in SERVICES["api"]["secrets"] if secret.startswith(CHAINS)]
-    for service in OURS.values():
-        assert all(COMPOSE["networks"][network] == {"internal": True} for network in service.get("networks", []))
+    ways_out = {"worker-rates": {"exchanges"}, "worker-webhooks": {"shops"}}
+    for name, service in OURS.items():
+        open_ = {n for n in service.get("networks", []) if COMPOSE["networks"][n] != {"internal": True}}
+        assert open_ == ways_out.get(name, set())
+    for network in ("exchanges", "shops"):
+        assert sum(network in service.get("networks", []) for service in SERVICES.values()) == 1
+
+
+@pytest.mark.parametrize("queue", ["tasks", "rates", "webhooks"])
+def test_a_worker_of_no_chain_has_what_the_private_stack_gives_it_and_no_secret_of_a_chain(queue: str) -> None:
+    service = SERVICES[f"worker-{queue}"]
+    given = {setting.removesuffix("_FILE") for setting in service["environment"]}
+    assert environment._OWN[f"worker {queue}"] <= given
+    assert not [secret for secret in service["secrets"] if secret.startswith(CHAINS)]
 
 
 def test_secrets_are_made_once_for_every_name(tmp_path: Path) -> None:

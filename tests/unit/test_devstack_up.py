@@ -8,7 +8,7 @@ import pytest
 
 from devstack import up
 from devstack.environment import Connections, all_settings, environment_of
-from devstack.roles import CHAINS, ROLES, roles_of
+from devstack.roles import CHAINS, OUTWARD, ROLES, roles_of
 from settings import Settings
 
 #: What the nodes of three chains say of themselves; the secrets among it end in their chain's name.
@@ -121,7 +121,16 @@ def test_each_signer_keeps_a_record_of_its_own(settings: dict[str, str]) -> None
 
 
 def test_a_stack_of_one_chain_has_one_worker_for_it() -> None:
-    assert roles_of(["monero"]).keys() == {"api", "worker-monero", "worker-tasks", "scheduler"}
+    inward = {"api", "worker-monero", "worker-tasks", "scheduler"}
+    assert roles_of(["monero"], outward=False).keys() == inward
+    assert roles_of(["monero"]).keys() == inward | {"worker-rates", "worker-webhooks"}
+
+
+def test_who_calls_strangers_can_neither_make_nor_sign_an_exit_of_money(settings: dict[str, str]) -> None:
+    for name in OUTWARD:
+        environ = environment_of(ROLES[name], settings)
+        assert "COFFER_ROW_MAC_KEY" not in environ
+        assert ("COFFER_WEBHOOK_KEY" in environ) == (name == "worker-webhooks")
 
 
 def test_every_setting_is_one_that_the_program_reads(settings: dict[str, str]) -> None:
@@ -140,6 +149,6 @@ def test_settings_around_us_do_not_leak_into_a_stack(settings: dict[str, str], m
 
 def test_secrets_stay_with_the_data(settings: dict[str, str], tmp_path: Path) -> None:
     again = all_settings(tmp_path, Connections("sqlite:///y", "redis://", 9), CHAINS, {})
-    for name in ("COFFER_API_SECRET", "COFFER_ROW_MAC_KEY"):
+    for name in ("COFFER_API_SECRET", "COFFER_ROW_MAC_KEY", "COFFER_WEBHOOK_KEY"):
         assert again[name] == settings[name]
         assert len(bytes.fromhex(again[name])) == 32
