@@ -14,6 +14,8 @@ from jobs import (
     deposit,
     hot,
     housekeeping,
+    mirror,
+    ownership_heads,
     payment,
     payment_requests,
     queues,
@@ -59,6 +61,8 @@ def sagas() -> dict[str, Saga]:
             "snapshot": housekeeping.snapshot,
             "audit": housekeeping.check_books,
             "tidy": housekeeping.tidy,
+            "heads": ownership_heads.task_step,
+            "mirror": mirror.task_step,
         }
     )
     return found
