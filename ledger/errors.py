@@ -11,6 +11,9 @@ CofferError
 │   ├── ReferenceExists     this project has used that reference before
 │   ├── AssetPaused
 │   ├── AccountFrozen
+│   ├── QuoteExpired        a price is kept for a minute, not for ever
+│   ├── QuoteUsed           one quote serves one swap
+│   ├── InventoryShort      the house has not enough of what is bought
 │   └── NotFound
 ├── TryLater                what it needs is being made: ask again in a moment (HTTP 503, Retry-After)
 │   └── RatesNotReady       no exchange rate that may be used
@@ -112,6 +115,24 @@ class AccountFrozen(Refused):
     """The account owes the house after a reorganisation, or an operator froze it."""
 
     code = "account_frozen"
+
+
+class QuoteExpired(Refused):
+    """The quote's time is over by the database's clock. Another one may have another price."""
+
+    code = "quote_expired"
+
+
+class QuoteUsed(Refused):
+    """The quote was accepted before. `context["existing"]` is the public id of its swap."""
+
+    code = "quote_used"
+
+
+class InventoryShort(Refused):
+    """The house's free inventory does not cover what would be bought."""
+
+    code = "inventory_short"
 
 
 class NotFound(Refused):
