@@ -12,6 +12,7 @@ from ledger.db import Database
 from tests import databases
 from tests.flows.engine import Engine
 from tests.flows.ethereum_engine import EthereumEngine
+from tests.flows.trade_engine import TradeEngine
 
 
 @pytest.fixture(params=databases.DIALECTS)
@@ -35,3 +36,9 @@ def engine(database: Database, tmp_path: Path) -> Engine:
 def ethereum(database: Database, tmp_path: Path, make_anvil: Callable[..., Anvil]) -> EthereumEngine:
     """An engine on an EVM chain of its own, where a block is final twelve blocks later."""
     return EthereumEngine(tmp_path, database, node=make_anvil(epoch_slots=4, keep_chain=False))
+
+
+@pytest.fixture
+def trades(database: Database, tmp_path: Path) -> TradeEngine:
+    """An engine on two model chains, with inventory and rates."""
+    return TradeEngine(tmp_path, database)

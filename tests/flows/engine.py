@@ -113,16 +113,19 @@ class Engine:
                     break
 
     def _moving(self) -> bool:
-        tables = [self.runtime.sagas[kind].table for kind in ("deposit", "payment", "sweep")]
+        tables = [self.runtime.sagas[kind].table for kind in self._kinds()]
         return any(
             self.database.read(lambda tx, t=t: tx.value(select(t.c.id).where(t.c.due_at <= tx.now))) for t in tables
         )
 
     def _let_time_pass(self) -> None:
-        for kind in ("deposit", "payment", "sweep"):
+        for kind in self._kinds():
             self._make_due(kind)
         w = withdrawals
         self.database.run(lambda tx: tx.execute(update(w).values(not_before=0)), "test_clock")
+
+    def _kinds(self) -> list[str]:
+        return [kind for kind in self.runtime.sagas if kind != "task"]
 
     def _make_due(self, kind: str) -> None:
         t = self.runtime.sagas[kind].table

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ledger.errors import NodeUnavailable
-from wallets.fake.addresses import derive
+from wallets.fake.addresses import PREFIX, derive
 from wallets.fake.model import State, Tx, WalletState
 from wallets.protocol import Output, Tip
 
@@ -31,9 +31,10 @@ class Lie(StrEnum):
 
 
 class FakeChain:
-    """One chain with one node. Wallets on it: `FakeWallet(chain, name)`."""
+    """One chain with one node. Wallets on it: `FakeWallet(chain, name)`. Its addresses begin with `prefix`."""
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, prefix: str = PREFIX) -> None:
+        self.prefix = prefix
         self._path = None if path is None else Path(path)
         self._thread_lock = threading.RLock()
         self._depth = 0
@@ -101,7 +102,7 @@ class FakeChain:
     def outside_address(self) -> str:
         """A fresh address that no wallet of this chain owns."""
         with self.state(write=True) as s:
-            return derive(f"outside/{s.next_serial()}")
+            return derive(f"outside/{s.next_serial()}", self.prefix)
 
     def pay(self, *outputs: Output, fee_units: int = 1000) -> str:
         """An outsider pays; the transaction is in the pool. Its id."""
@@ -118,7 +119,7 @@ class FakeChain:
         """The payer of a pool transaction replaces it by one with these outputs (none: back to himself)."""
         with self.state(write=True) as s:
             old = s.txs[txid]
-            outputs = outputs or (Output(derive(f"outside/{s.next_serial()}"), 1),)
+            outputs = outputs or (Output(derive(f"outside/{s.next_serial()}", self.prefix), 1),)
             fee = sum(s.txs[t].fee_units for t in s.family([txid])) + 10 * old.vsize
             return self._enter(s, Tx(old.inputs, outputs, fee))
 
@@ -165,7 +166,7 @@ class FakeChain:
         with self.state(write=True) as s:
             s.disconnect(depth)
             s.drop([txid for txid in s.family([*gone, *double_spent]) if txid in s.pool])
-            thefts = [Tx(s.txs[t].inputs, (Output(derive(f"outside/theft/{t}"), 1),)) for t in double_spent]
+            thefts = [Tx(s.txs[txid].inputs, (self._theft(txid),)) for txid in double_spent]
             for tx in thefts:
                 s.enter_pool(tx)
                 self._notice(s, tx)
@@ -173,6 +174,9 @@ class FakeChain:
             for _ in range(depth):
                 s.connect(())
             return Tip(s.tip.height, s.tip.hash)
+
+    def _theft(self, txid: str) -> Output:
+        return Output(derive(f"outside/theft/{txid}", self.prefix), 1)
 
     # What tests do to the node
 
@@ -224,9 +228,9 @@ class FakeChain:
         wallet = s.wallets[name]
         watched, change, known = self._owned.get(name, (0, 0, {}))
         for index in range(watched, wallet.watched):
-            known[derive(f"{wallet.account_public_key}/{index}")] = index
+            known[derive(f"{wallet.account_public_key}/{index}", self.prefix)] = index
         for index in range(change, wallet.change_count):
-            known[derive(f"{wallet.account_public_key}/change/{index}")] = None
+            known[derive(f"{wallet.account_public_key}/change/{index}", self.prefix)] = None
         self._owned[name] = (wallet.watched, wallet.change_count, known)
         return known
 

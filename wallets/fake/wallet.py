@@ -103,7 +103,7 @@ class FakeWallet:
     def propose(self, spend: Spend, rate: int, rate_max: int, *, excluded: Collection[str] = ()) -> Proposal:
         outputs = coins_only(spend)
         for output in outputs:
-            FakeAddressBook().parse(output.address)
+            FakeAddressBook(self.node.prefix).parse(output.address)
         if len({output.address for output in outputs}) != len(outputs) or not outputs:
             raise ValueError("a transaction pays one to many different addresses")
         if any(output.units < DUST_UNITS for output in outputs):
@@ -115,7 +115,8 @@ class FakeWallet:
             inputs, fee, change = self._choose(s, outputs, rate, excluded)
             paid = [[o.address, o.units] for o in outputs]
             if change:
-                paid.append([derive(f"{wallet.account_public_key}/change/{wallet.change_count}"), change])
+                path = f"{wallet.account_public_key}/change/{wallet.change_count}"
+                paid.append([derive(path, self.node.prefix), change])
                 wallet.change_count += 1
             size = vsize(len(inputs), len(paid))
             ceiling = min(-(-size * rate_max // 1000), fee + max(0, change - DUST_UNITS))
