@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     ethereum_cold_address: str | None = None
     token_daily_outflow_caps: str = ""  #: `USDT=100000,USDC=50000`: a token that is not named cannot leave
 
+    rates_exchanges: str = ""  #: `kraken,coinbase`: at least two, by their ccxt names; rates worker only
+    rates_quotes: str = "USD,USDT,USDC"  #: what they may price coins in, the best first; converted to USD
+    rates_symbols: str = ""  #: `WXMR=XMR`: assets whose name on exchanges is another
+    rates_fiat: str = ""  #: `EUR,GBP`: further currencies to show prices in
+    rates_fixed: str = ""  #: `BTC=60000,XMR=150`: a table instead of exchanges, for development; refused when live
+
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
+import exchanges.registry
 import migrations
+from exchanges.protocol import Desk
 from jobs import (
     addresses,
     batch,
     deposit,
+    hedge_plan,
     hot,
     housekeeping,
     mirror,
@@ -19,6 +22,7 @@ from jobs import (
     payment,
     payment_requests,
     queues,
+    rates_fetch,
     reconcile,
     scan,
     sweep,
@@ -61,6 +65,8 @@ def sagas() -> dict[str, Saga]:
             "snapshot": housekeeping.snapshot,
             "audit": housekeeping.check_books,
             "tidy": housekeeping.tidy,
+            "rates": rates_fetch.task_step,
+            "hedge": hedge_plan.task_step,
             "heads": ownership_heads.task_step,
             "mirror": mirror.task_step,
         }
@@ -109,7 +115,16 @@ def worker_services(settings: Settings, queue: str) -> Services:
         wallet = registry.wallet(queue, settings, DatabaseDirectory(found.database, queue))
         found.wallets = {queue: wallet}
         found.signer = _signer(settings, found.mac, found.database)
+    if queue == "rates":
+        found.desk = _desk(settings)
     return found
+
+
+def _desk(settings: Settings) -> Desk:
+    try:
+        return exchanges.registry.desk(settings)
+    except exchanges.registry.Misconfigured as error:
+        raise SettingsError(f"coffer: {error}") from None
 
 
 def runtime(services: Services) -> Runtime:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from exchanges.protocol import Desk
 from jobs.row_mac import RowMac
 from jobs.signer import Signer
 from ledger.db import Database, Tx
@@ -31,6 +32,7 @@ class Services:
     signer: Signer | None = None
     wallets: Mapping[str, ChainWallet] = field(default_factory=dict)
     cold_addresses: Mapping[str, str] = field(default_factory=dict)  #: chain -> where moves to cold go
+    desk: Desk | None = None  #: where rates come from; in the rates worker only
 
     def address_book(self, chain: str) -> AddressBook:
         return self.address_books(chain)
@@ -40,6 +42,11 @@ class Services:
         if chain not in self.wallets:
             raise CofferError(f"this process serves no {chain} wallet")
         return self.wallets[chain]
+
+    def require_desk(self) -> Desk:
+        if self.desk is None:
+            raise CofferError("this process fetches no rates: they belong to the rates worker")
+        return self.desk
 
     def require_mac(self) -> RowMac:
         if self.mac is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devstack.programs import ROOT
 
-PACKAGES = ("api", "cli", "devstack", "jobs", "ledger", "migrations", "wallets", "workers")
+PACKAGES = ("api", "cli", "devstack", "exchanges", "jobs", "ledger", "migrations", "wallets", "workers")
 STANDARD_ONLY = ("devstack/__init__.py", "devstack/programs.py", "devstack/setup.py")
 
 

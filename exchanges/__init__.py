@@ -1,0 +1,1 @@
+"""What is said outside about prices, and trading there: exchanges behind one small protocol."""

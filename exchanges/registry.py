@@ -1,0 +1,85 @@
+"""Chooses the sources that the settings name. Their library is imported here, when first asked for, and nowhere else:
+it costs a second and a hundred megabytes, and only the `rates` worker needs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from exchanges.fixed import FixedSource
+from exchanges.protocol import CURRENCY, Desk, RateSource
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+_SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,15}", re.ASCII)
+_CODE = re.compile(r"[A-Z][A-Z0-9.]{0,23}", re.ASCII)
+_PRICE = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
+
+
+class Misconfigured(ValueError):
+    """A setting that cannot be used; the text begins with the variable's name."""
+
+
+def desk(settings: Settings) -> Desk:
+    """The sources and how they are asked. Raises `Misconfigured`. Without any source every asset is `unavailable`."""
+    fixed = fixed_prices(settings.rates_fixed)
+    exchanges = _words("COFFER_RATES_EXCHANGES", settings.rates_exchanges)
+    quotes = _words("COFFER_RATES_QUOTES", settings.rates_quotes, _SYMBOL)
+    fiat = _words("COFFER_RATES_FIAT", settings.rates_fiat, _SYMBOL)
+    symbols = {code: _symbol(text) for code, text in _pairs("COFFER_RATES_SYMBOLS", settings.rates_symbols).items()}
+    if CURRENCY in fiat:
+        raise Misconfigured(f"COFFER_RATES_FIAT: {CURRENCY} is always there")
+    if fixed:
+        if settings.mode == "live":
+            raise Misconfigured("COFFER_RATES_FIXED: a fixed table prices nothing in live mode")
+        if exchanges:
+            raise Misconfigured("COFFER_RATES_FIXED: either a fixed table or COFFER_RATES_EXCHANGES, not both")
+        return Desk((FixedSource(fixed),), 1, symbols, (CURRENCY,), fiat)
+    if len(exchanges) == 1:
+        raise Misconfigured("COFFER_RATES_EXCHANGES: at least two are needed, so that one cannot set a price alone")
+    return Desk(_sources(exchanges), 2, symbols, quotes or (CURRENCY,), fiat)
+
+
+def fixed_prices(text: str) -> Mapping[str, Decimal]:
+    """`BTC=60000,XMR=150` as a table. Raises `Misconfigured`."""
+    found = {}
+    for symbol, price in _pairs("COFFER_RATES_FIXED", text).items():
+        if _PRICE.fullmatch(price) is None or Decimal(price) == 0:
+            raise Misconfigured(f"COFFER_RATES_FIXED: {symbol} must have a plain decimal price above zero")
+        found[symbol] = Decimal(price)
+    return found
+
+
+def _sources(names: tuple[str, ...]) -> tuple[RateSource, ...]:
+    if names:
+        raise Misconfigured("COFFER_RATES_EXCHANGES: not part of this version")
+    return ()
+
+
+def _pairs(variable: str, text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in filter(None, text.replace(" ", "").split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not value or _CODE.fullmatch(name) is None or name in found:
+            raise Misconfigured(f"{variable}: {part} is not NAME=VALUE, or named twice")
+        found[name] = value
+    return found
+
+
+def _symbol(text: str) -> str:
+    if _SYMBOL.fullmatch(text) is None:
+        raise Misconfigured(f"COFFER_RATES_SYMBOLS: {text} is no symbol like BTC")
+    return text
+
+
+def _words(variable: str, text: str, shape: re.Pattern[str] | None = None) -> tuple[str, ...]:
+    found = tuple(filter(None, text.replace(" ", "").split(",")))
+    if len(set(found)) < len(found):
+        raise Misconfigured(f"{variable}: names one twice")
+    for word in found:
+        if shape is not None and shape.fullmatch(word) is None:
+            raise Misconfigured(f"{variable}: {word} is no currency like USD")
+    return found

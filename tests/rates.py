@@ -1,0 +1,35 @@
+"""Rates that quotes can be built on, written as the rates worker writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from exchanges.fixed import FixedSource
+from exchanges.protocol import Desk
+from jobs import rates_fetch
+from ledger.db import Database
+
+#: Dollars for one coin.
+PRICES = {"BTC": "60000", "XMR": "150", "ETH": "3000", "USDT": "1", "USDC": "1"}
+
+
+def desk(prices: Mapping[str, Any] | None = None) -> Desk:
+    """A fixed table's desk, as `COFFER_RATES_FIXED` makes it."""
+    table = PRICES if prices is None else prices
+    return Desk((FixedSource({symbol: Decimal(str(price)) for symbol, price in table.items()}),), 1)
+
+
+def write(database: Database, **changes: Any) -> None:
+    """Fresh, usable rates of all enabled assets; `write(database, BTC="61000")` changes one. Call again for newer ones.
+    A price of None leaves an asset without one (`rate_unavailable`)."""
+    table = {symbol: price for symbol, price in (PRICES | changes).items() if price is not None}
+    at = desk(table)
+
+    def unit(tx: Any) -> None:
+        codes = rates_fetch.enabled(tx)
+        heard = rates_fetch.fetch(at, codes, lambda: tx.now)
+        rates_fetch.store(tx, rates_fetch.decide(at, codes, heard, tx.now))
+
+    database.run(unit, "test_rates")
