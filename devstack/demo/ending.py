@@ -111,16 +111,16 @@ def show_tables(scene: Scene) -> None:
 
 
 def _show_table(scene: Scene, coin: Coin) -> None:
-    rows = [[coin.code, "deposited", "transferred", "withdrawn", "fees", "available"]]
-    sums = [0] * 5
+    rows = [[coin.code, "deposited", "transferred", "swapped", "withdrawn", "fees", "available"]]
+    sums = [0] * 6
     for who in scene.totals.customers.values():
         purse = who.purses[coin]
-        if not (purse.deposited or purse.received):
+        if not purse.moved:
             continue
         moved = purse.received - purse.sent
         left = scene.balances(who)[coin.code]["available"]
-        figures = (purse.deposited, moved, -purse.withdrawn, -purse.fees, left)
-        scene.checks.same(f"{who.name}: the row adds up", sum(figures[:4]), figures[4])
+        figures = (purse.deposited, moved, purse.swapped, -purse.withdrawn, -purse.fees, left)
+        scene.checks.same(f"{who.name}: the row adds up", sum(figures[:5]), figures[5])
         sums = [a + b for a, b in zip(sums, figures, strict=True)]
         rows.append([who.name, *(coin.show(figure) for figure in figures)])
     scene.checks.same("transfers cancel out", sums[1], 0)
@@ -129,13 +129,14 @@ def _show_table(scene: Scene, coin: Coin) -> None:
     house = scene.totals.houses[coin]
     of_the_house = {
         "put in by the house": house.capital,
+        "inventory, by swaps": house.traded,
         "fees earned": house.fees_earned,
         "network fees paid": -house.network_fees,
         "deposits below the minimum": house.dust,
     }
     lies = _lies(scene, coin)
-    lines = [[f"the house's {coin.code}", ""], ["owed to customers", coin.show(sums[4])]]
+    lines = [[f"the house's {coin.code}", ""], ["owed to customers", coin.show(sums[5])]]
     lines += [[name, coin.show(figure)] for name, figure in of_the_house.items() if figure]
     scene.tell.table([*lines, ["held on chain", coin.show(lies)]], total=True)
-    left = lies - sums[4] - sum(of_the_house.values())
+    left = lies - sums[5] - sum(of_the_house.values())
     scene.checks.same(f"{coin.code}: what the table leaves unexplained", left, 0)

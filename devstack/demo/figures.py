@@ -61,15 +61,26 @@ class Purse:
     """What one customer has of one coin."""
 
     deposited: int = 0
-    sent: int = 0  #: to other customers
+    sent: int = 0  #: to other customers, also through escrows
     received: int = 0  #: from other customers
+    swapped: int = 0  #: got in swaps, less what was given in them
     withdrawn: int = 0
     fees: int = 0
     held: int = 0  #: bound by withdrawals under way
+    escrowed: int = 0  #: in escrows that are not over
+
+    @property
+    def left(self) -> int:
+        """All that is owed, wherever it stands."""
+        return self.deposited + self.received - self.sent + self.swapped - self.withdrawn - self.fees
 
     @property
     def available(self) -> int:
-        return self.deposited + self.received - self.sent - self.withdrawn - self.fees - self.held
+        return self.left - self.held - self.escrowed
+
+    @property
+    def moved(self) -> bool:
+        return bool(self.deposited or self.received or self.swapped)
 
 
 @dataclass
@@ -86,6 +97,7 @@ class House:
     """What the shop's operator gains and pays of one coin."""
 
     capital: int = 0  #: put in by the operator
+    traded: int = 0  #: what swaps brought into its inventory, less what they took out of it
     fees_earned: int = 0
     network_fees: int = 0
     dust: int = 0  #: deposits below the minimum
@@ -99,10 +111,9 @@ class Totals:
     houses: dict[Coin, House] = field(default_factory=lambda: defaultdict(House))
 
     def owed(self, coin: Coin) -> int:
-        purses = [customer.purses[coin] for customer in self.customers.values()]
-        return sum(purse.available + purse.held for purse in purses)
+        return sum(customer.purses[coin].left for customer in self.customers.values())
 
     def on_chain(self, coin: Coin) -> int:
         """What must lie on chain: what is owed, and what is the house's own."""
         house = self.houses[coin]
-        return self.owed(coin) + house.capital + house.fees_earned - house.network_fees + house.dust
+        return self.owed(coin) + house.capital + house.traded + house.fees_earned - house.network_fees + house.dust

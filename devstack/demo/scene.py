@@ -41,7 +41,7 @@ class Scene:
 
     def balances(self, who: Customer) -> dict[str, dict[str, int]]:
         """What the API says the customer has, in units, by asset; zeros before anything came in."""
-        kinds = ("available", "held", "pending", "receivable")
+        kinds = ("available", "held", "escrow", "swap", "pending", "receivable")
         empty = dict.fromkeys(kinds, 0)
         found = self.shop.get(f"/v1/accounts/{who.account}/balances")["data"]
         said = {line["asset"]: {kind: units(line[kind]) for kind in kinds} for line in found}
@@ -56,8 +56,9 @@ class Scene:
                 purse, said = who.purses[coin], found[who.name][coin.code]
                 self.checks.same(f"{who.name}: available", coin.show(said["available"]), coin.show(purse.available))
                 self.checks.same(f"{who.name}: held", coin.show(said["held"]), coin.show(purse.held))
+                self.checks.same(f"{who.name}: in escrow", coin.show(said["escrow"]), coin.show(purse.escrowed))
         for coin in coins:
-            shown = [f"{who.name} {_shown(coin, who.purses[coin])}" for who in people if _moved(who.purses[coin])]
+            shown = [f"{who.name} {_shown(coin, who.purses[coin])}" for who in people if who.purses[coin].moved]
             self.tell.ledger(f"{coin.code:<4} {', '.join(shown) or 'nobody has any'}")
 
     def mine(self, *, bitcoin: int = 0, monero: int = 0, ethereum: int = 0) -> None:
@@ -71,11 +72,8 @@ class Scene:
 
 
 def _shown(coin: Coin, purse: Purse) -> str:
-    return coin.show(purse.available) + (f" + {coin.show(purse.held)} held" if purse.held else "")
-
-
-def _moved(purse: Purse) -> bool:
-    return bool(purse.deposited or purse.received)
+    bound = {"held": purse.held, "in escrow": purse.escrowed}
+    return coin.show(purse.available) + "".join(f" + {coin.show(n)} {what}" for what, n in bound.items() if n)
 
 
 def units(money: Mapping[str, str]) -> int:
