@@ -173,6 +173,7 @@ swap = table(
     Column("slippage_ppm", Integer, nullable=False, default=0),
     link("requote_sell_rate_id", "rate.id", null=True),  # of the second look, where there was one
     link("requote_buy_rate_id", "rate.id", null=True),
+    moment("requote_since", null=True),  # since when it needs new rates and has found none to use
     word("reference", 128),
     Column("metadata", JSON, nullable=True),
     word("payout_address", 128, null=True),

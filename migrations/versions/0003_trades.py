@@ -1123,6 +1123,7 @@ def upgrade() -> None:
         sa.Column("slippage_ppm", sa.Integer(), nullable=False),
         sa.Column("requote_sell_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("requote_buy_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("requote_since", sa.BigInteger(), nullable=True),
         sa.Column("reference", sa.String(length=128), nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=True),
         sa.Column("payout_address", sa.String(length=128), nullable=True),
