@@ -51,7 +51,7 @@ def chains() -> tuple[str, ...]:
 
 
 def _bitcoin_addresses(settings: Settings) -> AddressBook:
-    if _fake_file(settings) is not None:
+    if _fake_file(settings, "bitcoin") is not None:
         from wallets.fake import FakeAddressBook
 
         return FakeAddressBook()
@@ -61,7 +61,7 @@ def _bitcoin_addresses(settings: Settings) -> AddressBook:
 
 
 def _bitcoin_wallet(settings: Settings, directory: Directory) -> ChainWallet:
-    fake_file = _fake_file(settings)
+    fake_file = _fake_file(settings, "bitcoin")
     if fake_file is not None:
         from wallets.fake import FakeChain, FakeWallet
 
@@ -77,23 +77,36 @@ def _bitcoin_wallet(settings: Settings, directory: Directory) -> ChainWallet:
     return BitcoinWallet(client, settings.bitcoin_network, settings.bitcoin_wallet, passphrase)
 
 
-def _fake_file(settings: Settings) -> Path | None:
-    """`COFFER_BITCOIN_RPC_URL=fake:/path` puts test installations on a model chain in a file; live ones refuse it."""
-    url = "" if settings.bitcoin_rpc_url is None else settings.bitcoin_rpc_url.get_secret_value()
+def _fake_file(settings: Settings, chain: str) -> Path | None:
+    """`fake:/path` as COFFER_BITCOIN_RPC_URL or COFFER_MONERO_DAEMON_URL puts a test installation on a model chain in
+    a file; live ones refuse it."""
+    secret = settings.bitcoin_rpc_url if chain == "bitcoin" else settings.monero_daemon_url
+    url = "" if secret is None else secret.get_secret_value()
     if not url.startswith("fake:"):
         return None
-    if settings.mode != "test" or settings.bitcoin_network != "regtest":
+    network = settings.bitcoin_network if chain == "bitcoin" else settings.monero_network
+    if settings.mode != "test" or network != "regtest":
         raise WrongNetwork("the fake chain serves only test mode on regtest")
     return Path(url.removeprefix("fake:"))
 
 
 def _monero_addresses(settings: Settings) -> AddressBook:
+    if _fake_file(settings, "monero") is not None:
+        from wallets.fake.addresses import MONERO_PREFIX, FakeAddressBook
+
+        return FakeAddressBook(MONERO_PREFIX, 12)
     from wallets.monero.addresses import MoneroAddressBook
 
     return MoneroAddressBook(settings.monero_network, settings.monero_layout)
 
 
 def _monero_wallet(settings: Settings, directory: Directory) -> ChainWallet:
+    fake_file = _fake_file(settings, "monero")
+    if fake_file is not None:
+        from wallets.fake import FakeChain, FakeWallet
+        from wallets.fake.addresses import MONERO_PREFIX
+
+        return FakeWallet(FakeChain(fake_file, MONERO_PREFIX), f"{settings.monero_wallet}-xmr", "monero")
     from wallets.monero.wallet import MoneroWallet
 
     if settings.monero_wallet_rpc_url is None or settings.monero_daemon_url is None:

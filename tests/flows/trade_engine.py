@@ -24,10 +24,8 @@ from ledger.postings import Leg
 from ledger.schema import rate, task
 from tests.flows.engine import MAC, Engine, _project
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet
-from wallets.fake.addresses import derive
+from wallets.fake.addresses import MONERO_PREFIX, derive
 
-#: Its model chain's addresses begin so; those of the other chain are addresses of nothing here, and the reverse.
-MONERO_PREFIX = "mofa1"
 ASSETS: Mapping[str, Asset] = {"BTC": BTC, "XMR": XMR}
 PRICES = {"BTC": "60000", "XMR": "150"}
 #: What the house can give at the start: 5 BTC and 2000 XMR, worth the same.
@@ -118,7 +116,7 @@ class TradeEngine(Engine):
         )
 
     def let_pass(self, table: Table, row_id: int, *moments: str) -> None:
-        """These moments of a row, such as `funding_deadline` or `expires_at`, are over; its step runs at the next tick."""
+        """These moments of a row, such as `funding_deadline`, are over; its step runs at the next tick."""
         values = dict.fromkeys(moments, 1)
         self.database.run(lambda tx: tx.execute(update(table).where(table.c.id == row_id).values(values)), "test_clock")
 

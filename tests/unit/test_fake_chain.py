@@ -219,6 +219,20 @@ def test_the_registry_serves_the_model_chain_to_test_installations_only(tmp_path
             address_book("bitcoin", settings(bitcoin_rpc_url=url, **unsafe))
 
 
+def test_two_model_chains_of_one_installation_know_each_others_addresses_as_nothing(tmp_path: Path) -> None:
+    urls = {"bitcoin_rpc_url": f"fake:{tmp_path / 'a'}", "monero_daemon_url": f"fake:{tmp_path / 'b'}"}
+    books = {name: address_book(name, settings(**urls)) for name in ("bitcoin", "monero")}
+    wallets = {name: wallet(name, settings(**urls), Nobody()) for name in books}
+    own = {name: books[name].at(wallets[name].open().account_public_key, 7) for name in books}
+    for name, other in (("bitcoin", "monero"), ("monero", "bitcoin")):
+        assert wallets[name].chain == name
+        assert books[name].parse(own[name]) == own[name]
+        with pytest.raises(InvalidAddress):
+            books[name].parse(own[other])
+    with pytest.raises(WrongNetwork):
+        wallet("monero", settings(**urls, monero_network="stagenet"), Nobody())
+
+
 def test_the_registry_knows_its_chains() -> None:
     assert chains() == ("bitcoin", "monero", "ethereum")
     assert address_book("bitcoin", settings(bitcoin_network="main")).parse("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4")

@@ -13,6 +13,7 @@ from ledger.errors import InvalidAddress
 from ledger.money import format_units
 
 PREFIX = "fake1"
+MONERO_PREFIX = "mofa1"  #: where a model chain stands for Monero's, beside the other
 _SHAPE = re.compile(r"([a-z]+1)([0-9a-f]{32})([0-9a-f]{6})", re.ASCII)
 
 
