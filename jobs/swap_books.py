@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, select, update
+from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import IntegrityError
 
 from jobs import debts, moves
 from jobs.caller import Caller
+from jobs.pricing import DEAL_COLUMNS, Deal
 from ledger import accounts, history, ownership, postings
 from ledger.accounts import Owner
 from ledger.db import Tx
@@ -26,25 +28,6 @@ from ledger.schema import account, swap
 QUEUE = "tasks"
 
 FREE, RESERVED = accounts.house("inventory"), accounts.house("reserved")
-
-
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """What one swap moves, in atomic units: the first of what is sold, all others of what is bought.
-
-    The payee of a payout gets `buy_units`; its withdrawal is charged `network_fee_units`, 0 where there is none.
-    """
-
-    sell_units: int
-    buy_units: int
-    service_fee_units: int
-    network_fee_units: int
-    rounding_units: int
-
-    @property
-    def out_units(self) -> int:
-        """All that leaves the inventory."""
-        return self.buy_units + self.service_fee_units + self.network_fee_units + self.rounding_units
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +44,24 @@ class Wish:
 
 def deal_of(row: Row[Any]) -> Deal:
     """The deal of a quote's or a swap's row."""
-    return Deal(row.sell_units, row.buy_units, row.service_fee_units, row.network_fee_units, row.rounding_units)
+    return Deal(*(getattr(row, name) for name in DEAL_COLUMNS))
 
 
-def insert_swap(tx: Tx, caller: Caller, quote: Row[Any], wish: Wish, form: str, state: str, **values: Any) -> int:
+def insert(tx: Tx, caller: Caller, quote: Row[Any], wish: Wish, form: str, state: str, **values: Any) -> int:
     """The new swap's row id, with its first line of history and no event. `values` are further columns.
 
     Raises `ReferenceExists`, `QuoteUsed`.
     """
-    deal = deal_of(quote)
     row = {"public_id": new_id("sw"), "project_id": caller.project_id, "queue": QUEUE, "quote_id": quote.id}
     row |= {"account_id": wish.account_id, "form": form, "state": state, "reference": wish.reference}
     row |= {"sell_asset": quote.sell_asset, "buy_asset": quote.buy_asset, "rate": quote.rate}
-    row |= {name: getattr(deal, name) for name in Deal.__dataclass_fields__}
+    row |= deal_of(quote).columns()
     row |= {"payout_address": wish.payout_address, "refund_address": wish.refund_address}
     row |= {"slippage_ppm": wish.slippage_ppm, "metadata": wish.metadata}
     row |= {"created_by": caller.key_id, "actor": caller.name, "created_at": tx.now, "updated_at": tx.now}
     check_unused(tx, caller, wish.reference, quote.id)
     try:
-        swap_id = tx.insert(insert(swap).values(row | values))
+        swap_id = tx.insert(insert_into(swap).values(row | values))
     except IntegrityError:
         check_unused(tx, caller, wish.reference, quote.id)  # another request was first with it
         raise
@@ -135,8 +117,7 @@ def execute(tx: Tx, row: Row[Any], *, source: Owner, deal: Deal | None = None) -
         Leg(FREE, accounts.house("rounding"), done.rounding_units),
     ]
     _post_inventory(tx, f"swap:{row.id}:buy", now.buy_asset, buy, row.id)
-    values: dict[str, Any] = {name: getattr(done, name) for name in Deal.__dataclass_fields__}
-    values |= {"executed_at": tx.now, "reserved_units": 0}
+    values: dict[str, Any] = {**done.columns(), "executed_at": tx.now, "reserved_units": 0}
     if source[1] == "swap":
         values["held_units"] = now.held_units - done.sell_units
     tx.execute(update(swap).where(swap.c.id == row.id).values(values))
