@@ -121,6 +121,8 @@ quote = table(
     word("rate", 64),  # bought per sold before spread and fees, in whole coins, as decimal text
     Column("spread_ppm", Integer, nullable=False),
     Column("payout", SmallInteger, nullable=False),  # 1: the network fee of a payout is in the price
+    Column("minimum_units", Units, nullable=False),  # what could be sold at that moment
+    Column("maximum_units", Units, nullable=False),
     link("sell_rate_id", "rate.id"),
     link("buy_rate_id", "rate.id"),
     word("state", 16),

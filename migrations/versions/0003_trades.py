@@ -733,6 +733,8 @@ def upgrade() -> None:
         sa.Column("rate", sa.String(length=64), nullable=False),
         sa.Column("spread_ppm", sa.Integer(), nullable=False),
         sa.Column("payout", sa.SmallInteger(), nullable=False),
+        sa.Column("minimum_units", Units(), nullable=False),
+        sa.Column("maximum_units", Units(), nullable=False),
         sa.Column("sell_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("buy_rate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
