@@ -65,6 +65,8 @@ def _picture(saga: Saga) -> Iterator[str]:
         if state != to:
             yield f"    {state} --> {to}: {found.__name__}"
     for state in type(saga.start):
+        for to in sorted(saga.asked.get(state, ())):
+            yield f"    {state} --> {to}: by request"
         if state in saga.final:
             yield f"    {state} --> [*]"
     yield "```"

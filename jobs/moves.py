@@ -10,7 +10,7 @@ from sqlalchemy import Row, Table, select, update
 from jobs.saga import Saga
 from ledger import history
 from ledger.db import Tx
-from ledger.errors import NotFound
+from ledger.errors import NotFound, StateConflict
 
 
 def lock(tx: Tx, table: Table, row_id: int) -> Row[Any]:
@@ -34,8 +34,13 @@ def move(
     **values: Any,
 ) -> None:
     """Write `row`, which `lock` returned, into a state, with its history. A worker whose step of this row is under way
-    is fenced off by that: it finds its lease gone, writes nothing, and the row is looked at again."""
+    is fenced off by that: it finds its lease gone, writes nothing, and the row is looked at again.
+
+    Raises `StateConflict` when the saga's table has no such way."""
     table = saga.table
+    before = saga.state(row.state)
+    if saga.asked and row.state != to and (before is None or to not in saga.asked.get(before, frozenset())):
+        raise StateConflict(f"it is {row.state}", status=row.state)
     due = None if due_us is None or to not in saga.steps else tx.now + due_us
     now = {"state": str(to), "status_reason": reason, "status_detail": detail, "due_at": due, "updated_at": tx.now}
     lease = {"lease_until": 0, "lease_token": None, "attempts": 0, "crashes": 0, "version": row.version + 1}

@@ -62,6 +62,8 @@ class Saga:
     review: StrEnum | None = None
     #: states that wait for a person or for another saga, with no step of their own
     resting: frozenset[StrEnum] = frozenset()
+    #: where requests, and other flows, may move a row that is in a state (`jobs.moves`); without any, it is unchecked
+    asked: Mapping[StrEnum, frozenset[StrEnum]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         states = set(type(self.start))
@@ -69,6 +71,7 @@ class Saga:
         if stepped & (self.final | self.resting) or stepped | self.final | self.resting != states:
             raise ValueError(f"{self.kind}: every state is stepped, resting or final, and only one of these")
         reached = {self.start} | {to for step in self.steps.values() for to in step.outcomes.values()}
+        reached |= {to for targets in self.asked.values() for to in targets}
         if self.review is not None:
             reached.add(self.review)
         if unreached := states - reached - self.resting:
