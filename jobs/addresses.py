@@ -38,6 +38,7 @@ class Wish:
     expires_at: int | None = None  #: microseconds
     label: str | None = None
     fresh: bool = False  #: a new one even where one address serves for everything
+    purpose: tuple[str, int] | None = None  #: (kind, row id) whose deposits they are; None: the account's to spend
 
     @property
     def is_request(self) -> bool:
@@ -55,12 +56,13 @@ def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
     pauses.check(tx, asset.code, "deposits")
     _check_request(tx, wish, asset)
     book = services.address_book(asset.chain)
-    if book.shared and not wish.is_request and not wish.fresh:
+    if book.shared and not wish.is_request and not wish.fresh and wish.purpose is None:
         tx.one(select(account.c.id).where(account.c.id == wish.account_id).with_for_update())  # two calls make one
         kept = _kept(tx, wish)
         if kept is not None:
             return kept
     index, text, ready = _next(tx, asset.chain, book)
+    purpose = wish.purpose or ("balance", wish.account_id)
     values = {
         "public_id": new_id("ad"),
         "chain": asset.chain,
@@ -70,8 +72,8 @@ def issue(tx: Tx, caller: Caller, wish: Wish, services: Services) -> Row[Any]:
         "account_id": wish.account_id,
         "project_id": caller.project_id,
         "asset": asset.code,
-        "purpose_kind": "balance",
-        "purpose_id": wish.account_id,
+        "purpose_kind": purpose[0],
+        "purpose_id": purpose[1],
         "label": wish.label,
         "expected_units": wish.expected_units,
         "expires_at": wish.expires_at,
