@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import debts, deposit_check, holdings, purposes, views
+from jobs import debts, deposit_check, holdings, ownership_deposits, purposes, views
 from jobs.deposit_state import State
 from jobs.saga import SECOND, Outcome, Saga, Step
 from jobs.services import Services, is_deep, is_final, require_healthy
@@ -19,7 +19,7 @@ from ledger.db import Tx
 from ledger.errors import LedgerBroken, NodeNotReady
 from ledger.policy import AssetPolicy
 from ledger.postings import Leg
-from ledger.schema import address, deposit, ledger_account
+from ledger.schema import account, address, deposit, ledger_account
 
 #: The scanner wakes a deposit when something moved; this is only how long a lost wake-up may cost.
 LOOK_US = 60 * SECOND
@@ -109,19 +109,18 @@ def confirming(row: Row[Any], services: Services) -> Outcome:
 
 
 def _booked(row: Row[Any], suspect: str | None, rules: AssetPolicy, home: Row[Any] | None) -> Outcome:
-    suspense = partial(_book, accounts.house("suspense"), "held")
     if home is None:
         detail = "no account owns this address"
-        return Held(reason="unknown_address", detail=detail, effect=suspense, due_us=BOOKED_US)
+        effect = partial(_park, "suspense", "held", "unknown_address")
+        return Held(reason="unknown_address", detail=detail, effect=effect, due_us=BOOKED_US)
     if suspect is not None:
         detail = "what the chain lets us spend is not what came in by its word; a person must look"
-        return Held(reason=suspect, detail=detail, effect=suspense, due_us=BOOKED_US)
+        return Held(reason=suspect, detail=detail, effect=partial(_park, "suspense", "held", suspect), due_us=BOOKED_US)
     if home.purpose_kind in _HOUSE_PURPOSES:
         return Credited(reason=home.purpose_kind, effect=_credit, due_us=BOOKED_US)
     if row.units < rules.deposit_minimum_units:
-        return Ignored(
-            reason="below_minimum", effect=partial(_book, accounts.house("dust"), "ignored"), due_us=BOOKED_US
-        )
+        effect = partial(_park, "dust", "ignored", "below_minimum")
+        return Ignored(reason="below_minimum", effect=effect, due_us=BOOKED_US)
     reason = "late" if row.late else None
     return Credited(reason=reason, effect=_credit, due_us=BOOKED_US)
 
@@ -163,10 +162,21 @@ def _credit(tx: Tx, row: Row[Any]) -> None:
     owner = purpose.owner(tx, row, home)
     _book(owner, "credited", tx, row)
     purpose.credited(tx, row, home, owner)
+    reason = home.purpose_kind if home.purpose_kind in _HOUSE_PURPOSES else "late" if row.late else None
+    order = home.owner_kind == "order" and owner[0] == home.account_id
+    ownership_deposits.booked(tx, row, owner, "credited", reason, order=order)
+
+
+def _park(kind: str, state: str, reason: str, tx: Tx, row: Row[Any]) -> None:
+    """With the house, for nobody's balance."""
+    _book(accounts.house(kind), state, tx, row)
+    ownership_deposits.booked(tx, row, accounts.house(kind), state, reason)
 
 
 def _home(tx: Tx, row: Row[Any]) -> Row[Any] | None:
-    return tx.first(select(address).where(address.c.id == row.address_id))
+    """Its address, with the kind of the account that it belongs to as `owner_kind`."""
+    query = select(address, account.c.kind.label("owner_kind")).join(account, account.c.id == address.c.account_id)
+    return tx.first(query.where(address.c.id == row.address_id))
 
 
 def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
@@ -199,7 +209,9 @@ def _check_unmoved(tx: Tx, row: Row[Any]) -> None:
 
 def _unbook(tx: Tx, row: Row[Any]) -> None:
     """The exact opposite; what a customer has spent meanwhile becomes a debt and freezes the account."""
-    target = tx.one(select(ledger_account).where(ledger_account.c.id == row.credited_to))
+    query = select(ledger_account, account.c.kind.label("owner_kind"))
+    query = query.join(account, account.c.id == ledger_account.c.account_id)
+    target = tx.one(query.where(ledger_account.c.id == row.credited_to))
     key, ref = f"deposit:{row.id}:reverse:{row.credits}", ("deposit", row.id)
     owner, owed = (target.account_id, target.kind), 0
     home = None if row.state != State.CREDITED else _home(tx, row)
@@ -212,6 +224,8 @@ def _unbook(tx: Tx, row: Row[Any]) -> None:
     _lay(tx, row, -row.units)
     _set(tx, row, credited=0, credited_to=None)
     _tell("reversed", tx, row, owed_units=str(owed))
+    reason = row.seen_reason or "reorganised"
+    ownership_deposits.gone(tx, row, owner, reason, order=target.owner_kind == "order")
 
 
 def _set(tx: Tx, row: Row[Any], **values: Any) -> None:

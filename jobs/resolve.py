@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, Table, select, update
 
-from jobs import debts, payment_requests, tasks, views
+from jobs import debts, ownership_deposits, payment_requests, tasks, views
 from jobs.row_mac import RowMac
 from jobs.withdrawal import give_back, move
 from ledger import accounts, audit, history, pauses, postings
@@ -60,6 +60,8 @@ def credit_deposit(tx: Tx, public_id: str, account_id: str, actor: str) -> None:
     payment_requests.count(tx, row, row.units)
     data = views.deposit(tx, row.id)
     history.emit(tx, owner.project_id, "deposit.credited", data["id"], data)
+    order = owner.kind == "order"
+    ownership_deposits.booked(tx, row, (owner.id, "available"), "resolved", "by_operator", order=order)
     audit.record(tx, actor, "deposit.credit", public_id, {"account": account_id, "units": str(row.units)})
     tx.wake("deposit", row.id)
 
@@ -68,6 +70,7 @@ def keep_deposit(tx: Tx, public_id: str, actor: str) -> None:
     """Book a held or ignored deposit as the house's own."""
     row, source = _parked(tx, public_id)
     _rebook(tx, row, source, house("capital"), {"status_reason": "kept_by_house"}, actor)
+    ownership_deposits.booked(tx, row, house("capital"), "kept", "by_operator")
     audit.record(tx, actor, "deposit.keep", public_id, {"units": str(row.units)})
 
 

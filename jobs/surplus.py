@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
-from jobs import holdings, sweep_rows, views
+from jobs import holdings, ownership_deposits, sweep_rows, views
 from jobs.deposit_state import SURPLUS_PREFIX, State
 from ledger import accounts, balances, history, postings
 from ledger.db import Tx
@@ -74,3 +74,4 @@ def _write(tx: Tx, chain_name: str, found: Surplus, home: Row[Any], key: str) ->
     history.note(tx, "deposit", row_id, None, str(State.HELD), REASON)
     data = views.deposit(tx, row_id)
     history.emit(tx, home.project_id, "deposit.held", data["id"], data)
+    ownership_deposits.booked(tx, tx.one(select(deposit).where(deposit.c.id == row_id)), suspense, "held", REASON)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Row, insert, select, update
 
 from ledger.accounts import Owner
 from ledger.db import Tx
@@ -51,30 +51,28 @@ def record(
     reason: str | None = None,
 ) -> None:
     """Add to a subject's history, in the transaction that moves the money: from now on `owner` has `units` of it."""
-    number, before = _head(tx, subject)
-    values: dict[str, Any] = {
-        "subject_kind": subject[0],
-        "subject_id": subject[1],
-        "number": number + 1,
-        "event": event,
-        "account_id": owner[0],
-        "place": owner[1],
-        "asset": asset,
-        "units": units,
-        "reason": reason,
-        "cause_kind": cause[0],
-        "cause_id": cause[1],
-        "at": tx.now,
-        "previous_hash": before,
-    }
-    values["hash"] = digest(values)
-    tx.execute(insert(ownership).values(values))
-    h = ownership_head.c
-    ours = (h.subject_kind == subject[0]) & (h.subject_id == subject[1])
-    tx.execute(update(ownership_head).where(ours).values(number=number + 1, hash=values["hash"]))
+    facts: dict[str, Any] = {"subject_kind": subject[0], "subject_id": subject[1], "event": event}
+    facts |= {"account_id": owner[0], "place": owner[1], "asset": asset, "units": units, "reason": reason}
+    facts |= {"cause_kind": cause[0], "cause_id": cause[1], "at": tx.now}
+    head = _head(tx, subject)
+    if head is None:
+        row = _linked(facts, 1, GENESIS)
+        if _begin(tx, row):
+            tx.execute(insert(ownership).values(row))
+            return
+        head = _head(tx, subject)  # another transaction was first
+        assert head is not None
+    row = _linked(facts, head.number + 1, head.hash)
+    tx.execute(insert(ownership).values(row))
+    tx.execute(update(ownership_head).where(_of_subject(subject)).values(number=row["number"], hash=row["hash"]))
 
 
-def digest(values: dict[str, Any]) -> str:
+def _linked(facts: dict[str, Any], number: int, before: str) -> dict[str, Any]:
+    row = facts | {"number": number, "previous_hash": before}
+    return row | {"hash": digest(row)}
+
+
+def digest(values: Mapping[str, Any]) -> str:
     """SHA-256 over the row's facts as canonical JSON, the hash before included; 64 hex digits."""
     facts = [str(values[name]) if name == "units" else values[name] for name in _HASHED]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
@@ -87,17 +85,22 @@ def of(tx: Tx, subject: Subject) -> list[Row[Any]]:
     return list(tx.all(query.order_by(o.number)))
 
 
-def _head(tx: Tx, subject: Subject) -> tuple[int, str]:
-    """(number, hash) of the newest row, locked until the transaction ends; made when there is none."""
+def _of_subject(subject: Subject) -> ColumnElement[bool]:
     h = ownership_head.c
-    query = select(h.number, h.hash).where(h.subject_kind == subject[0], h.subject_id == subject[1]).with_for_update()
-    found = tx.first(query)
-    if found is None:
-        first = {"subject_kind": subject[0], "subject_id": subject[1], "number": 0, "hash": GENESIS}
-        try:
-            with tx.savepoint():
-                tx.execute(insert(ownership_head).values(first))
-        except IntegrityError:
-            pass  # another transaction was first; its row is locked next
-        found = tx.one(query)
-    return int(found.number), str(found.hash)
+    return (h.subject_kind == subject[0]) & (h.subject_id == subject[1])
+
+
+def _head(tx: Tx, subject: Subject) -> Row[Any] | None:
+    """(number, hash) of the newest row, locked until the transaction ends."""
+    h = ownership_head.c
+    return tx.first(select(h.number, h.hash).where(_of_subject(subject)).with_for_update())
+
+
+def _begin(tx: Tx, row: dict[str, Any]) -> bool:
+    """Make the head of a chain whose first row this is; False when another transaction has. One statement, and no
+    savepoint around it: most chains begin with a deposit's credit, which has to be quick."""
+    head = insert(ownership_head).prefix_with("OR IGNORE", dialect="sqlite")
+    for dialect in ("mysql", "mariadb"):
+        head = head.prefix_with("IGNORE", dialect=dialect)
+    values = {name: row[name] for name in ("subject_kind", "subject_id", "number", "hash")}
+    return tx.execute(head.values(values)).rowcount == 1
