@@ -121,6 +121,8 @@ class Settings(BaseSettings):
     rates_fiat: str = ""  #: `EUR,GBP`: further currencies to show prices in
     rates_fixed: str = ""  #: `BTC=60000,XMR=150`: a table instead of exchanges, for development; refused when live
 
+    export_dir: Path | None = None  #: tasks worker: where each day's heads of histories and audit log are written
+
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
 

@@ -101,8 +101,10 @@ def services(settings: Settings, database: Database | None = None, *, pool_size:
         partial(registry.address_book, settings=settings),
         mac=_mac(settings),
         cold_addresses=cold_addresses(settings),
+        export_dir=settings.export_dir,
     )
     if settings.redis_url is not None:
+        found.redis = queues.connect(settings.redis_url.get_secret_value())
         wake_ups = queues.WakeUps(settings.redis_url.get_secret_value(), partial(queue_of, found.database))
         found.database.on_commit = wake_ups.send
     return found

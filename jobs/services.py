@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from redis import Redis
 from sqlalchemy import Row, select
 
 from exchanges.protocol import Desk
@@ -32,6 +34,8 @@ class Services:
     signer: Signer | None = None
     wallets: Mapping[str, ChainWallet] = field(default_factory=dict)
     cold_addresses: Mapping[str, str] = field(default_factory=dict)  #: chain -> where moves to cold go
+    redis: Redis | None = None  #: for the mirrors only: nothing is decided by what is in there
+    export_dir: Path | None = None  #: where the heads of histories go every day
     desk: Desk | None = None  #: where rates come from; in the rates worker only
 
     def address_book(self, chain: str) -> AddressBook:
