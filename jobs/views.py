@@ -83,7 +83,7 @@ def addresses(tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook]
 def _addresses(
     tx: Tx, rows: Sequence[Row[Any]], books: Mapping[str, AddressBook] | None, asked: str | None
 ) -> list[View]:
-    facts = _by_id(tx, queries.ADDRESS_FACTS, [row.id for row in rows])
+    facts = by_id(tx, queries.ADDRESS_FACTS, [row.id for row in rows])
     shown = [_address(tx, row, facts[row.id]) for row in rows]
     if books is not None:
         shared = {name: _taken(tx, name) for name, book in books.items() if book.shared}
@@ -139,8 +139,8 @@ def deposit(tx: Tx, deposit_id: int) -> View:
 
 
 def deposits(tx: Tx, ids: Sequence[int]) -> list[View]:
-    rows = _by_id(tx, queries.DEPOSITS, ids)
-    history = _histories(tx, "deposit", ids)
+    rows = by_id(tx, queries.DEPOSITS, ids)
+    history = histories(tx, "deposit", ids)
     return [_deposit(rows[i], history[i]) for i in ids]
 
 
@@ -194,8 +194,8 @@ def withdrawal(tx: Tx, withdrawal_id: int) -> View:
 
 
 def withdrawals(tx: Tx, ids: Sequence[int]) -> list[View]:
-    rows = _by_id(tx, queries.WITHDRAWALS, ids)
-    history = _histories(tx, "withdrawal", ids)
+    rows = by_id(tx, queries.WITHDRAWALS, ids)
+    history = histories(tx, "withdrawal", ids)
     return [_withdrawal(rows[i], history[i]) for i in ids]
 
 
@@ -228,7 +228,7 @@ def internal_transfer(tx: Tx, transfer_id: int) -> View:
 
 
 def internal_transfers(tx: Tx, ids: Sequence[int]) -> list[View]:
-    rows = _by_id(tx, queries.TRANSFERS, ids)
+    rows = by_id(tx, queries.TRANSFERS, ids)
     return [_internal_transfer(rows[i]) for i in ids]
 
 
@@ -258,14 +258,16 @@ def event(row: Row[Any], *, livemode: bool) -> View:
     }
 
 
-def _by_id(tx: Tx, query: Select[Any], ids: Sequence[int]) -> Mapping[int, Row[Any]]:
+def by_id(tx: Tx, query: Select[Any], ids: Sequence[int]) -> Mapping[int, Row[Any]]:
+    """The rows of a query that takes `ids`, by id. Raises `NotFound` unless all are there."""
     rows = {row.id: row for row in tx.execute(query, {"ids": list(ids)})}
     if len(rows) != len(set(ids)):
         raise NotFound("no such resource")
     return rows
 
 
-def _histories(tx: Tx, kind: str, ids: Sequence[int]) -> dict[int, list[View]]:
+def histories(tx: Tx, kind: str, ids: Sequence[int]) -> dict[int, list[View]]:
+    """What the API shows of the transitions of these rows, oldest first."""
     found: dict[int, list[View]] = defaultdict(list)
     for row in tx.execute(queries.HISTORIES, {"kind": kind, "ids": list(ids)}):
         found[row.row_id].append({"status": row.to_state, "at": when(row.at), "reason": row.reason})
