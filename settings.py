@@ -6,6 +6,7 @@ come from a file instead: `COFFER_API_SECRET_FILE=/run/secrets/api` wins over `C
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +35,15 @@ def _chains(value: object) -> object:
     if not isinstance(names, tuple) or not names or len(set(names)) < len(names) or not set(names) <= set(known):
         raise ValueError(f"must name chains among {', '.join(known)}, each once")
     return names
+
+
+def _networks(value: str) -> str:
+    for text in filter(None, value.replace(" ", "").split(",")):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise ValueError("must name networks such as 10.1.0.0/16, separated by commas") from None
+    return value
 
 
 HexSecret = Annotated[SecretStr, AfterValidator(_hex32)]
@@ -122,6 +132,10 @@ class Settings(BaseSettings):
     rates_fixed: str = ""  #: `BTC=60000,XMR=150`: a table instead of exchanges, for development; refused when live
 
     export_dir: Path | None = None  #: tasks worker: where each day's heads of histories and audit log are written
+
+    webhook_key: HexSecret | None = None  #: api and webhooks worker: the secrets of all endpoints come from it
+    #: networks that webhooks may go to though they are private, also by plain http: `10.1.0.0/16,127.0.0.1`
+    webhook_allow: Annotated[str, AfterValidator(_networks)] = ""
 
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"

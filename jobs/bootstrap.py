@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from exchanges.protocol import Desk
 from jobs import (
     addresses,
     batch,
+    delivery,
     deposit,
     hedge_plan,
     hot,
     housekeeping,
+    inventory,
     mirror,
     ownership_heads,
     payment,
     payment_requests,
     queues,
+    quotes,
     rates_fetch,
     reconcile,
     scan,
@@ -30,6 +34,8 @@ from jobs import (
     sync,
     tasks,
     watch,
+    webhook_fanout,
+    webhook_parts,
 )
 from jobs.assets import DatabaseDirectory, asset_of
 from jobs.row_mac import RowMac
@@ -37,6 +43,8 @@ from jobs.runtime import Runtime
 from jobs.saga import Saga
 from jobs.services import Services
 from jobs.signer import Signer
+from jobs.webhook_parts import Webhooks
+from jobs.webhook_urls import Guard
 from ledger import founding
 from ledger.db import Database, Tx, check_safe
 from ledger.errors import InvalidInput, WrongNetwork
@@ -50,6 +58,7 @@ from wallets.protocol import AddressBook, ChainWallet, WalletIdentity
 def sagas() -> dict[str, Saga]:
     """All sagas by kind."""
     found: dict[str, Saga] = {"deposit": deposit.DEPOSIT, "payment": payment.PAYMENT, "sweep": sweep.SWEEP}
+    found["delivery"] = delivery.DELIVERY
     found["task"] = tasks.saga(
         {
             "scan": partial(scan.scan, sagas=found),
@@ -65,6 +74,9 @@ def sagas() -> dict[str, Saga]:
             "snapshot": housekeeping.snapshot,
             "audit": housekeeping.check_books,
             "tidy": housekeeping.tidy,
+            "fanout": webhook_fanout.task_step,
+            "quotes": quotes.task_step,
+            "inventory": inventory.task_step,
             "rates": rates_fetch.task_step,
             "hedge": hedge_plan.task_step,
             "heads": ownership_heads.task_step,
@@ -100,6 +112,7 @@ def services(settings: Settings, database: Database | None = None, *, pool_size:
         settings.mode,
         partial(registry.address_book, settings=settings),
         mac=_mac(settings),
+        webhooks=_webhooks(settings),
         cold_addresses=cold_addresses(settings),
         export_dir=settings.export_dir,
     )
@@ -117,6 +130,8 @@ def worker_services(settings: Settings, queue: str) -> Services:
         wallet = registry.wallet(queue, settings, DatabaseDirectory(found.database, queue))
         found.wallets = {queue: wallet}
         found.signer = _signer(settings, found.mac, found.database)
+    if queue == "webhooks" and found.webhooks is None:
+        raise SettingsError("coffer: COFFER_WEBHOOK_KEY is needed by the worker of webhooks")
     if queue == "rates":
         found.desk = _desk(settings)
     return found
@@ -191,6 +206,14 @@ def _kept_queue(database: Database, kind: str, row_id: int) -> str | None:
 def _mac(settings: Settings) -> RowMac | None:
     key = settings.row_mac_key
     return None if key is None else RowMac(bytes.fromhex(key.get_secret_value()))
+
+
+def _webhooks(settings: Settings) -> Webhooks | None:
+    if settings.webhook_key is None:
+        return None
+    networks = filter(None, settings.webhook_allow.replace(" ", "").split(","))
+    guard = Guard([ipaddress.ip_network(text) for text in networks])
+    return webhook_parts.make(bytes.fromhex(settings.webhook_key.get_secret_value()), guard)
 
 
 def cold_addresses(settings: Settings) -> dict[str, str]:

@@ -13,8 +13,9 @@ from sqlalchemy import Row, select
 from exchanges.protocol import Desk
 from jobs.row_mac import RowMac
 from jobs.signer import Signer
+from jobs.webhook_parts import Webhooks
 from ledger.db import Database, Tx
-from ledger.errors import CofferError, NodeNotReady
+from ledger.errors import CofferError, NodeNotReady, StateConflict
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import chain as chain_table
 from wallets.protocol import AddressBook, ChainWallet
@@ -37,6 +38,7 @@ class Services:
     redis: Redis | None = None  #: for the mirrors only: nothing is decided by what is in there
     export_dir: Path | None = None  #: where the heads of histories go every day
     desk: Desk | None = None  #: where rates come from; in the rates worker only
+    webhooks: Webhooks | None = None  #: in the API and the webhooks worker
 
     def address_book(self, chain: str) -> AddressBook:
         return self.address_books(chain)
@@ -56,6 +58,12 @@ class Services:
         if self.mac is None:
             raise CofferError("COFFER_ROW_MAC_KEY is needed for withdrawals")
         return self.mac
+
+    def require_webhooks(self) -> Webhooks:
+        """Raises `StateConflict` where webhooks are not set up."""
+        if self.webhooks is None:
+            raise StateConflict("this installation has no webhooks: COFFER_WEBHOOK_KEY is not set")
+        return self.webhooks
 
     def require_signer(self) -> Signer:
         if self.signer is None:
