@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from jobs import debts, moves
 from jobs.caller import Caller
 from jobs.pricing import DEAL_COLUMNS, Deal
+from jobs.withdrawal_terms import Order
 from ledger import accounts, history, ownership, postings
 from ledger.accounts import Owner
 from ledger.db import Tx
@@ -123,6 +124,19 @@ def execute(tx: Tx, row: Row[Any], *, source: Owner, deal: Deal | None = None) -
     tx.execute(update(swap).where(swap.c.id == row.id).values(values))
     _tell_order(tx, now, done)
     debts.collect(tx, now.account_id, now.buy_asset, f"swap:{row.id}")
+
+
+def payout_order(row: Row[Any]) -> Order:
+    """The withdrawal that carries what a swap has bought, at the network fee that its price promised."""
+    return Order(
+        row.account_id,
+        row.buy_asset,
+        row.buy_units,
+        row.payout_address,
+        f"swap:{row.public_id}",
+        metadata=row.metadata,
+        fee_units=row.network_fee_units,
+    )
 
 
 def _lock(tx: Tx, row: Row[Any], source: Owner) -> None:
