@@ -34,15 +34,15 @@ POLICY = {"BTC": {"payment_window_ms": 0, "address_watch_ahead": 100, "withdrawa
 
 
 def settings(place: Place) -> dict[str, Any]:
-    url = place.urls.get("worker") or f"fake:{_chain_file(place.path)}"
+    url = place.urls.get("worker") or f"fake:{chain_file(place.path)}"
     return {"bitcoin_rpc_url": url, "bitcoin_daily_outflow_cap": "1000"}
 
 
 def outside(place: Place) -> Outside:
-    return BitcoinOutside(place.urls["admin"]) if "admin" in place.urls else FakeOutside(_chain_file(place.path))
+    return BitcoinOutside(place.urls["admin"]) if "admin" in place.urls else FakeOutside(chain_file(place.path))
 
 
-def _chain_file(case: Path) -> Path:
+def chain_file(case: Path) -> Path:
     return case / "chain.pickle"
 
 
@@ -50,7 +50,7 @@ class FakeNode(Node):
     """A file among those of the case."""
 
     def make(self, case: Path) -> None:
-        FakeChain(_chain_file(case)).mine(FIRST_BLOCKS)
+        FakeChain(chain_file(case)).mine(FIRST_BLOCKS)
 
 
 class BitcoinNode(Node):
@@ -85,6 +85,8 @@ class BitcoinNode(Node):
 class FakeOutside(Outside):
     """The model chain in a file."""
 
+    wallet = WALLET
+
     def __init__(self, path: Path) -> None:
         self.chain = FakeChain(path)
 
@@ -115,7 +117,7 @@ class FakeOutside(Outside):
 
     def receipts(self) -> list[Receipt]:
         with self.chain.state() as s:
-            owned = self.chain.owned(s, WALLET)
+            owned = self.chain.owned(s, self.wallet)
             return [
                 Receipt(f"{txid}:{vout}", output.units, s.depth(txid))
                 for txid in (*s.height_of, *s.pool)

@@ -17,6 +17,7 @@ from tests.faults.flows import FLOWS, STARTS
 from tests.faults.kinds import settings_of
 from tests.faults.place import Place
 from tests.faults.world import World, found
+from tests.faults.worlds import world as world_of
 
 #: What a failed child ends with, so that it is never taken for a crashpoint's 137.
 FAILED = 3
@@ -69,7 +70,7 @@ def _start(job: Job) -> None:
     if start.after is None:
         found(job.place)
         return
-    world = World(job.place)
+    world = world_of(job.place)
     world.open()
     _run(job, world, start.stages)
 
@@ -97,7 +98,7 @@ def _again(job: Job) -> None:
 
 
 def _world(job: Job) -> World:
-    return World(job.place, warm.app(settings_of(job.place)))
+    return world_of(job.place, warm.app(settings_of(job.place)))
 
 
 def _run(job: Job, world: World, stages: Sequence[Stage]) -> None:

@@ -14,9 +14,16 @@ from tests.faults.world import World
 Stage = Callable[[World], None]
 
 
-work = World.work
-hours = World.work_for_hours
-close = World.close_the_day
+def work(world: World) -> None:
+    world.work()
+
+
+def hours(world: World) -> None:
+    world.work_for_hours()
+
+
+def close(world: World) -> None:
+    world.close_the_day()
 
 
 def mine(blocks: int) -> Stage:
@@ -79,6 +86,9 @@ class Ends:
     sweeps: tuple[str, ...] = ()  #: states of all sweeps, sorted
     others: Mapping[str, int] = field(default_factory=dict)  #: final payments that pay no customer, by purpose
     cold: int = 0  #: what the cold wallet has
+    escrows: Mapping[str, str] = field(default_factory=dict)
+    swaps: Mapping[str, str] = field(default_factory=dict)
+    house: Mapping[str, int] = field(default_factory=dict)  #: `asset:kind`, as in `BTC:service_fees`
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from ledger.schema import (
     account,
     alarm,
     deposit,
+    escrow,
     event,
+    frozen_part,
     hold,
     hold_end,
     holding,
@@ -24,11 +26,14 @@ from ledger.schema import (
     pause,
     payment,
     payment_item,
+    quote,
     resource,
+    swap,
     sweep,
     transfer,
     withdrawal,
 )
+from tests.faults import invariants_trades
 from tests.faults.flow import Ends
 from tests.faults.world import World
 
@@ -43,6 +48,7 @@ EXPECTED_ALARMS = {"insufficient_hot_funds", "not_seen", "node_unavailable", "no
 def check(world: World, ends: Ends) -> list[str]:
     """Everything, at the end of a flow."""
     found = [*books(world), *holds(world), *deposits(world), *payments(world), *orphans(world)]
+    found += invariants_trades.ended(world.database)
     found += [*repeats(world), *expected(world, ends)]
     return found
 
@@ -78,13 +84,14 @@ def _paid(world: World, address: str, code: str) -> list[int]:
 
 
 def _sound(world: World) -> list[str]:
-    return world.database.read(lambda tx: balances.faults(tx) + audit.faults(tx))
+    found = world.database.read(lambda tx: balances.faults(tx) + audit.faults(tx))
+    return found + invariants_trades.standing(world.database)
 
 
 def books(world: World) -> list[str]:
     """I1, I2, I7: the journal adds up, the audit chain is whole, and the chain holds what the books say."""
     found = _sound(world)
-    for report in reconcile.reconcile(world.services, world.chain):
+    for report in (each for chain in world.kind.chains for each in reconcile.reconcile(world.services, chain)):
         if report.unexplained_units or report.surplus_units or report.doubtful_units:
             found.append(f"I7: {report.unexplained_units} units on chain are unexplained ({report})")
         if report.in_flight_units:
@@ -110,6 +117,8 @@ def holds(world: World) -> list[str]:
         for generation in range(1, row.holds):
             expected[hold_key(row.id, generation)] = "settled"
         expected[hold_key(row.id, row.holds)] = HOLD_AT_END.get(row.state, "open")
+    for row in world.rows(frozen_part):
+        expected[row.hold_key] = "open" if row.live else outcomes.get(row.hold_key, "missing")
     return [
         f"I6: hold {key} is {outcomes.get(key, 'missing')}, should be {expected.get(key, 'absent')}"
         for key in sorted(outcomes.keys() | expected.keys())
@@ -193,7 +202,7 @@ def _empty_payments(world: World) -> set[int]:
 
 def repeats(world: World) -> list[str]:
     """I8: every call that the shop ever made, made again, brings the same answer and changes nothing."""
-    tables = (account, deposit, hold, payment, sweep, transfer, withdrawal, event)
+    tables = (account, deposit, escrow, hold, payment, quote, swap, sweep, transfer, withdrawal, event)
     before = [len(world.rows(table)) for table in tables]
     found = [f"I8: repeating {name} brings another answer" for name in world.client.repeat_all(world.app)]
     if [len(world.rows(table)) for table in tables] != before:
@@ -211,6 +220,10 @@ def expected(world: World, ends: Ends) -> list[str]:
     if seen != ends.deposits:
         found.append(f"deposits ended as {seen}, should be {ends.deposits}")
     found += _purposes(world, ends)
+    for table, wanted_states in ((escrow, ends.escrows), (swap, ends.swaps)):
+        there = {row.reference: row.state for row in world.rows(table)}
+        if there != wanted_states:
+            found.append(f"{table.name}s ended as {there}, should be {dict(wanted_states)}")
     ids = {row.reference: row.id for row in world.rows(account)}
     wanted = {_owner(world, ids, name, "available"): units for name, units in ends.available.items()}
     wanted |= {_owner(world, ids, name, "receivable"): units for name, units in ends.receivable.items()}
@@ -219,10 +232,18 @@ def expected(world: World, ends: Ends) -> list[str]:
         there = world.database.read(lambda tx, o=owner, c=code: balances.get(tx, o, c))
         if there != units:
             found.append(f"account {owner[0]}: {owner[1]} of {code} is {there}, should be {units}")
-    house = world.database.read(lambda tx: balances.of_house(tx, world.kind.coin.code))
-    for kind, units in (("dust", ends.dust), ("treasury_cold", -ends.cold)):
-        if house[kind] != units:
-            found.append(f"{kind} is {house[kind]}, should be {units}")
+    return found + _house(world, ends)
+
+
+def _house(world: World, ends: Ends) -> list[str]:
+    coin = world.kind.coin.code
+    wanted = {f"{coin}:dust": ends.dust, f"{coin}:treasury_cold": -ends.cold} | dict(ends.house)
+    found = []
+    for name, units in wanted.items():
+        code, _, kind = name.partition(":")
+        there = world.database.read(lambda tx, c=code: balances.of_house(tx, c))[kind]
+        if there != units:
+            found.append(f"{kind} of {code} is {there}, should be {units}")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ledger.money import BTC, ETH, XMR, Asset
 from settings import Settings
-from tests.faults import chain_bitcoin, chain_ethereum, chain_monero
+from tests.faults import chain_bitcoin, chain_ethereum, chain_monero, chain_trades
 from tests.faults.outside import Node, Outside
 from tests.faults.place import Place
 
@@ -27,11 +27,16 @@ class Kind:
     credit_depth: int  #: blocks after which every deposit of a flow must have been credited
     final_depth: int | None = None  #: in place of the engine's own, where a hundred blocks take seconds
     wallet_calls: str = ""  #: how crashpoints around calls to another process that holds the keys begin
+    others: tuple[str, ...] = ()  #: further chains that the same engine serves
 
     @property
     def chain(self) -> str:
-        """The engine's chain and queue."""
+        """The engine's chain and queue; the first one where it serves several."""
         return self.coin.chain
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        return (self.chain, *self.others)
 
 
 KINDS = {
@@ -54,6 +59,16 @@ KINDS = {
             chain_bitcoin.settings,
             chain_bitcoin.POLICY,
             credit_depth=6,
+        ),
+        Kind(
+            "trades",
+            BTC,
+            chain_trades.TradesNode,
+            chain_trades.outside,
+            chain_trades.settings,
+            chain_trades.POLICY,
+            credit_depth=6,
+            others=("monero",),
         ),
         Kind(
             "ethereum",

@@ -17,7 +17,9 @@ from tests.faults.harness import Point, Run, die_at, record
 from tests.faults.kinds import KINDS
 
 #: How the places begin that a brief flow leaves to others.
-_OTHERS = ("task.", "api.")
+_OTHERS = ("task.", *(f"api.create_{what}." for what in ("account", "address", "withdrawal", "transfer")))
+#: Model chains: no node has to be told.
+QUICK = ("fake", "trades")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def tasks(dbs: Iterable[str], chains: Iterable[str], only: Sequence[str] = ()) -
     """What there is to do, the longest first; on a real node once is enough, so one database does for it."""
     found = []
     for chain in chains:
-        for db in dbs if chain == "fake" else list(dbs)[:1]:
+        for db in dbs if chain in QUICK else list(dbs)[:1]:
             wanted = [f for f in FLOWS.values() if chain in f.chains and (not only or f.name in only)]
             found += [Task(db, chain, f.name) for f in sorted(wanted, key=lambda f: -len(f.stages))]
     return found
@@ -146,7 +148,7 @@ class Runner:
 
     def _wants_all(self, task: Task) -> bool:
         """Unless told otherwise, places that leave the same behind are all visited on the quickest ground only."""
-        return self._every or (task.db, task.chain) == ("sqlite", "fake")
+        return self._every or (task.db == "sqlite" and task.chain in QUICK)
 
     def _until(self) -> float | None:
         """When this task must end, so that those after it get their share of what is left of the budget."""

@@ -21,7 +21,7 @@ from tests.faults import invariants
 from tests.faults.flow import close
 from tests.faults.flows import FLOWS
 from tests.faults.place import Place
-from tests.faults.world import World
+from tests.faults.worlds import world as world_of
 
 _databases: dict[str, Database] = {}
 _apps: dict[str, Flask] = {}
@@ -31,6 +31,7 @@ SAMPLES = {
     "fake": "withdrawal",
     "bitcoin": "withdrawal",
     "ethereum": "eth-withdrawal",
+    "trades": "rates-fetched",
     "monero": "xmr-withdrawal",
     "monero-accounts": "xmr-sweep",
 }
@@ -55,7 +56,7 @@ def _open(settings: Settings, *, pool_size: int = 10) -> Database:
 
 def warm_up(place: Place) -> None:
     """Run a flow here once, on a case that is thrown away, and close everything that it opened."""
-    world = World(place)
+    world = world_of(place)
     world.runtime.heartbeat._thread = threading.Thread()  # none may run in a process that forks
     flow = FLOWS[SAMPLES[place.kind]]
     try:

@@ -60,7 +60,8 @@ class World:
         return self._app or create_app(bootstrap.services(self.settings, self.database), self.settings)
 
     def open(self) -> None:
-        bootstrap.adopt(self.services, self.services.wallet(self.chain))
+        for name in self.kind.chains:
+            bootstrap.adopt(self.services, self.services.wallet(name))
 
     # What a shop asks for
 

@@ -12,15 +12,14 @@ from decimal import Decimal
 
 from sqlalchemy import Table, insert, update
 
-from jobs import bootstrap, reconcile, treasury
+from jobs import bootstrap, inventory, reconcile, treasury
 from jobs.services import Services
 from jobs.signer import Signer
 from jobs.sweeper import Sweeper
-from ledger import balances, postings
+from ledger import balances
 from ledger.accounts import house
 from ledger.db import Tx
 from ledger.money import BTC, XMR, Asset
-from ledger.postings import Leg
 from ledger.schema import rate, task
 from tests.flows.engine import MAC, Engine, _project
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet
@@ -44,7 +43,7 @@ class TradeEngine(Engine):
     monero: FakeChain = field(default_factory=lambda: FakeChain(prefix=MONERO_PREFIX))
     queues: tuple[str, ...] = ("bitcoin", "monero", "tasks", "rates", "webhooks")
     resting: set[str] = field(default_factory=lambda: {"rates"})  #: tasks that a tick leaves alone
-    inventory: Mapping[str, int] = field(default_factory=lambda: INVENTORY)
+    stock_units: Mapping[str, int] = field(default_factory=lambda: INVENTORY)
 
     def __post_init__(self) -> None:
         self.chains = {"BTC": self.chain, "XMR": self.monero}
@@ -64,7 +63,7 @@ class TradeEngine(Engine):
             self.set_policy(code, payment_window_ms=0)
         self.set_policy("BTC", withdrawal_fee_units=2_000)
         self.tick()
-        self.stock(self.inventory)
+        self.stock(self.stock_units)
         self.set_rates(**PRICES)
 
     def cold(self) -> dict[str, str]:
@@ -79,7 +78,7 @@ class TradeEngine(Engine):
             self.chains[code].fund(row.address, amount, blocks=DEPTH[code])
         self.tick()
         for code, amount in units.items():
-            self.database.run(lambda tx, c=code, n=amount: _to_inventory(tx, c, n), "test_stock")
+            self.database.run(lambda tx, c=code, n=amount: inventory.fund(tx, c, n, "test"), "test_stock")
             assert self.guarded("inventory", code) >= amount
 
     def guarded(self, kind: str, asset: str) -> int:
@@ -158,11 +157,6 @@ class TradeEngine(Engine):
         for name in ("bitcoin", "monero"):
             for report in reconcile.reconcile(self.services, name):
                 assert report.unexplained_units == 0, report
-
-
-def _to_inventory(tx: Tx, asset: str, units: int) -> None:
-    legs = [Leg(house("capital"), house("inventory"), units)]
-    postings.post(tx, f"test_stock:{asset}:{tx.now}", "inventory", asset, legs, ("account", 1))
 
 
 def _write_rates(tx: Tx, prices: Mapping[str, str], age_seconds: int, problem: str | None) -> None:

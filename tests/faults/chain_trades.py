@@ -1,0 +1,111 @@
+"""Cases on two model chains, each in a file: what passes from one asset to another needs both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ledger.money import UNITS_BOUND
+from tests.faults import chain_bitcoin
+from tests.faults.chain_bitcoin import FIRST_BLOCKS, FakeOutside
+from tests.faults.outside import Node, Outside, Receipt
+from tests.faults.place import Place
+from wallets.fake import FakeChain
+from wallets.fake.addresses import MONERO_PREFIX, PREFIX, derive
+from wallets.protocol import Output
+
+#: Payees whose names begin so are on the other chain.
+MONERO_NAMES = "xmr-"
+#: Both coins are credited and final at the same depths, so that one word says when.
+POLICY = {
+    "BTC": chain_bitcoin.POLICY["BTC"] | {"payment_window_ms": 0},
+    "XMR": {
+        "payment_window_ms": 0,
+        "address_watch_ahead": 100,
+        "deposit_tiers": [[UNITS_BOUND, 6]],
+        "withdrawal_confirmations": 2,
+    },
+}
+PRICES = {"BTC": "60000", "XMR": "150"}
+
+
+def settings(place: Place) -> dict[str, Any]:
+    return chain_bitcoin.settings(place) | {
+        "chains": ("bitcoin", "monero"),
+        "monero_daemon_url": f"fake:{_monero_file(place.path)}",
+        "monero_daily_outflow_cap": "100000",
+        "rates_fixed": ",".join(f"{code}={price}" for code, price in PRICES.items()),
+    }
+
+
+def outside(place: Place) -> Outside:
+    return TradesOutside(place.path)
+
+
+def _monero_file(case: Path) -> Path:
+    return case / "monero.pickle"
+
+
+class TradesNode(Node):
+    """Two files among those of the case."""
+
+    def make(self, case: Path) -> None:
+        FakeChain(chain_bitcoin.chain_file(case)).mine(FIRST_BLOCKS)
+        FakeChain(_monero_file(case), MONERO_PREFIX).mine(FIRST_BLOCKS)
+
+
+class MoneroFile(FakeOutside):
+    """The other model chain."""
+
+    wallet = "coffer-xmr"
+
+    def __init__(self, path: Path) -> None:
+        self.chain = FakeChain(path, MONERO_PREFIX)
+
+    def payee(self, name: str) -> str:
+        return derive(f"payee/{name}", MONERO_PREFIX)
+
+
+class TradesOutside(Outside):
+    """Both chains at once: addresses and names say which one is meant, blocks come on both."""
+
+    def __init__(self, case: Path) -> None:
+        self.bitcoin = FakeOutside(chain_bitcoin.chain_file(case))
+        self.monero = MoneroFile(_monero_file(case))
+        self._both = (self.bitcoin, self.monero)
+
+    def _of(self, address: str) -> FakeOutside:
+        return self.bitcoin if address.startswith(PREFIX) else self.monero
+
+    def payee(self, name: str) -> str:
+        return (self.monero if name.startswith(MONERO_NAMES) else self.bitcoin).payee(name)
+
+    def pay(self, outputs: Sequence[Output], token: str | None = None) -> str:
+        (chain,) = {self._of(output.address) for output in outputs}
+        return chain.pay(outputs)
+
+    def mine(self, blocks: int) -> None:
+        for chain in self._both:
+            chain.mine(blocks)
+
+    def reorg(self, depth: int, *, double_spent: Sequence[str] = ()) -> None:
+        """On the chain that has the transactions; Bitcoin's if none is named."""
+        self._with(double_spent).reorg(depth, double_spent=double_spent)
+
+    def _with(self, txids: Sequence[str]) -> FakeOutside:
+        with self.monero.chain.state() as s:
+            return self.monero if txids and all(txid in s.txs for txid in txids) else self.bitcoin
+
+    def empty_pool(self) -> None:
+        for chain in self._both:
+            chain.empty_pool()
+
+    def set_rate(self, rate: int | None) -> None:
+        self.bitcoin.set_rate(rate)
+
+    def paid_to(self, address: str, token: str | None = None) -> list[int]:
+        return self._of(address).paid_to(address)
+
+    def receipts(self) -> list[Receipt]:
+        return [receipt for chain in self._both for receipt in chain.receipts()]
