@@ -18,6 +18,8 @@ from api import (
     limits,
     ops,
     problems,
+    quotes,
+    swaps,
     transfers,
     withdrawals,
 )
@@ -32,7 +34,8 @@ from settings import Settings, SettingsError
 
 #: Every resource under /v1, in the order of the documentation.
 RESOURCES = tuple(
-    module.resource for module in (accounts, addresses, deposits, transfers, withdrawals, assets, events, api_keys)
+    module.resource
+    for module in (accounts, addresses, deposits, transfers, withdrawals, quotes, swaps, assets, events, api_keys)
 )
 
 

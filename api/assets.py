@@ -22,6 +22,8 @@ class Flows(Shown):
     deposits: bool
     withdrawals: bool
     transfers: bool
+    escrows: bool
+    swaps: bool
 
 
 class Asset(Shown):
@@ -35,6 +37,8 @@ class Asset(Shown):
     withdrawal_minimum: Money
     withdrawal_maximum: Money
     withdrawal_approval_above: Money
+    swap_minimum: Money = Field(description="The least that is sold or bought in a swap")
+    swap_maximum: Money
 
 
 class AssetList(Shown):
@@ -54,6 +58,8 @@ def _render(tx: Tx, row) -> dict:
         "withdrawal_minimum": rules.withdrawal_minimum_units,
         "withdrawal_maximum": rules.withdrawal_maximum_units,
         "withdrawal_approval_above": rules.withdrawal_approval_above_units,
+        "swap_minimum": rules.swap_minimum_units,
+        "swap_maximum": rules.swap_maximum_units,
     }
     return {
         "code": row.code,

@@ -23,7 +23,7 @@ def narrowed(
     scope = (name, call.project_id, *sorted(given.items()))
     before = call.parts.cursors.take(scope, query.cursor)
     for field, column in _COLUMNS.items():
-        if field in given:
+        if field in given and column in table.c:
             wanted = wanted.where(table.c[column] == given[field])
     if "account" in given and "account_id" in table.c:
         wanted = wanted.where(table.c.account_id == accounts.find(tx, call.project_id, given["account"]).id)
