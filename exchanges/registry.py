@@ -54,9 +54,14 @@ def fixed_prices(text: str) -> Mapping[str, Decimal]:
 
 
 def _sources(names: tuple[str, ...]) -> tuple[RateSource, ...]:
-    if names:
-        raise Misconfigured("COFFER_RATES_EXCHANGES: not part of this version")
-    return ()
+    if not names:
+        return ()
+    from exchanges.ccxt_source import CcxtSource
+
+    try:
+        return tuple(CcxtSource(name) for name in names)
+    except LookupError as error:
+        raise Misconfigured(f"COFFER_RATES_EXCHANGES: {error}") from None
 
 
 def _pairs(variable: str, text: str) -> dict[str, str]:

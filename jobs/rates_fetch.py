@@ -5,10 +5,12 @@ While somebody wants rates (`jobs.rates.want`) they are fetched every 20 seconds
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -16,7 +18,7 @@ from sqlalchemy import Row, insert, select, update
 
 from exchanges.protocol import CURRENCY, Desk, RateSource, SourceFailed, Ticker
 from jobs import alarms
-from jobs.rates_judge import Verdict, Word, judge
+from jobs.rates_judge import Verdict, Word, inverse, judge, shown_in
 from jobs.saga import SECOND
 from jobs.services import Services
 from jobs.tasks import Ran
@@ -29,6 +31,8 @@ log = structlog.get_logger("coffer.rates")
 WANTED_EVERY_US = 20 * SECOND
 #: However often it is woken, exchanges are not asked more often.
 GAP_US = 2 * SECOND
+#: How long one fetch waits for all: what is slower is left out, and asked again once it has answered.
+PATIENCE_SECONDS = 30.0
 #: Fetches in a row without a usable rate before an alarm.
 FAILURES_BEFORE_ALARM = 3
 
@@ -68,16 +72,26 @@ def enabled(tx: Tx) -> list[str]:
     return [row.code for row in tx.all(select(asset.c.code).where(asset.c.enabled == 1).order_by(asset.c.code))]
 
 
-def fetch(desk: Desk, codes: Collection[str], clock: Any) -> list[Heard]:
-    """What each source says now; all are asked at once, and none holds up the others for longer than its time-outs."""
+def fetch(
+    desk: Desk, codes: Collection[str], clock: Callable[[], int], patience_seconds: float = PATIENCE_SECONDS
+) -> list[Heard]:
+    """What each source says now, in their order. All are asked at once, and none holds up the others."""
     pairs = sorted({pair for code in codes for pair in _pairs(desk, desk.symbol(code))} | set(_conversions(desk)))
-    if not desk.sources:
-        return []
-    with ThreadPoolExecutor(len(desk.sources), thread_name_prefix="rates") as pool:
-        return list(pool.map(lambda source: _ask(source, pairs, clock), desk.sources))
+    answers: SimpleQueue[Heard] = SimpleQueue()
+    for source in desk.sources:
+        # A daemon: a source that never ends its answer must not keep the process from ending.
+        Thread(target=lambda s=source: answers.put(_ask(s, pairs, clock)), name=source.name, daemon=True).start()
+    until, found = monotonic() + patience_seconds, dict[str, Heard]()
+    while len(found) < len(desk.sources):
+        try:
+            heard = answers.get(timeout=max(0.0, until - monotonic()))
+        except Empty:
+            break
+        found[heard.source] = heard
+    return [found.get(source.name, Heard(source.name, {}, 0, "too_slow")) for source in desk.sources]
 
 
-def _ask(source: RateSource, pairs: Collection[str], clock: Any) -> Heard:
+def _ask(source: RateSource, pairs: Collection[str], clock: Callable[[], int]) -> Heard:
     asked_at = clock()
     try:
         return Heard(source.name, source.tickers(pairs), asked_at)
@@ -94,27 +108,22 @@ def _pairs(desk: Desk, symbol: str) -> list[str]:
 
 
 def _conversions(desk: Desk) -> list[str]:
-    """Pairs that turn other currencies into the one that prices are kept in."""
-    return [f"{each}/{CURRENCY}" for each in (*desk.quotes, *desk.fiat) if each != CURRENCY]
+    """Pairs, either way round, that turn other currencies into the one that prices are kept in."""
+    others = [each for each in (*desk.quotes, *desk.fiat) if each != CURRENCY]
+    return [pair for each in others for pair in (f"{each}/{CURRENCY}", f"{CURRENCY}/{each}")]
 
 
-def decide(desk: Desk, codes: Collection[str], heard: Collection[Heard], now: int) -> dict[tuple[str, str], Verdict]:
+def decide(desk: Desk, codes: Collection[str], heard: Sequence[Heard], now: int) -> dict[tuple[str, str], Verdict]:
     """(asset, currency) -> what is to be stored."""
-    factors: dict[str, Decimal | None] = {CURRENCY: Decimal(1)}
-    for quote in desk.quotes:
-        if quote != CURRENCY:
-            factors[quote] = _judge_pairs(heard, [f"{quote}/{CURRENCY}"], factors, now, 1).price
+    worth = {each: _worth(heard, each, now) for each in {*desk.quotes, *desk.fiat} - {CURRENCY}}
+    factors = {CURRENCY: Decimal(1)} | {each: verdict.price for each, verdict in worth.items()}
     found = {}
     for code in codes:
-        verdict = _judge_pairs(heard, _pairs(desk, desk.symbol(code)), factors, now, desk.sources_min)
-        found[code, CURRENCY] = verdict
+        words = [_word(each, _pairs(desk, desk.symbol(code)), factors) for each in heard]
+        found[code, CURRENCY] = judge(words, now, desk.sources_min)
+        for currency in desk.fiat:
+            found[code, currency] = shown_in(found[code, CURRENCY], worth[currency])
     return found
-
-
-def _judge_pairs(
-    heard: Collection[Heard], pairs: Collection[str], factors: Mapping[str, Decimal | None], now: int, least: int
-) -> Verdict:
-    return judge([_word(each, pairs, factors) for each in heard], now, least)
 
 
 def _word(heard: Heard, pairs: Collection[str], factors: Mapping[str, Decimal | None]) -> Word:
@@ -123,6 +132,17 @@ def _word(heard: Heard, pairs: Collection[str], factors: Mapping[str, Decimal | 
         if pair in heard.tickers:
             return Word(heard.source, pair, heard.tickers[pair], heard.asked_at, factors.get(pair.partition("/")[2]))
     return Word(heard.source, asked_at=heard.asked_at, why=heard.why)
+
+
+def _worth(heard: Sequence[Heard], currency: str, now: int) -> Verdict:
+    """What one of another currency is worth. One source is enough: the prices it leads to are compared again."""
+    words, (there, back) = [], (f"{currency}/{CURRENCY}", f"{CURRENCY}/{currency}")
+    for each in heard:
+        if there not in each.tickers and back in each.tickers:
+            words.append(Word(each.source, back, inverse(each.tickers[back]), each.asked_at))
+        else:
+            words.append(_word(each, [there], {CURRENCY: Decimal(1)}))
+    return judge(words, now, 1)
 
 
 def store(tx: Tx, verdicts: Mapping[tuple[str, str], Verdict]) -> None:

@@ -83,6 +83,26 @@ def judge(words: Sequence[Word], now: int, sources_min: int) -> Verdict:
         return Verdict(price, None, None, spread, min(each.word.at for each in kept), _shown(seen))
 
 
+def inverse(ticker: Ticker) -> Ticker:
+    """The same word the other way round: what USD/JPY says of JPY/USD."""
+    with localcontext(prec=DIGITS):
+        bid, ask = (None if v is None or not v.is_finite() or v == 0 else 1 / v for v in (ticker.ask, ticker.bid))
+    return Ticker(bid, ask, ticker.at)
+
+
+def shown_in(dollars: Verdict, worth: Verdict) -> Verdict:
+    """A price in another currency, for people to look at: the one in dollars over what that currency is worth."""
+    if dollars.price is None or worth.price is None:
+        missing = dollars if dollars.price is None else worth
+        return Verdict(None, missing.problem, missing.detail, None, None, worth.sources)
+    assert dollars.quoted_at is not None
+    assert worth.quoted_at is not None
+    with localcontext(prec=DIGITS):
+        price = (dollars.price / worth.price).quantize(PLACES).normalize()
+    quoted_at = min(dollars.quoted_at, worth.quoted_at)
+    return Verdict(price, None, None, dollars.spread_ppm, quoted_at, worth.sources)
+
+
 def median(values: Sequence[Decimal]) -> Decimal:
     """The middle one, or the mean of the two in the middle."""
     ordered, half = sorted(values), len(values) // 2
