@@ -21,6 +21,8 @@ from api import (
     quotes,
     swaps,
     transfers,
+    webhook_deliveries,
+    webhook_endpoints,
     withdrawals,
 )
 from api.auth import Gate
@@ -35,7 +37,20 @@ from settings import Settings, SettingsError
 #: Every resource under /v1, in the order of the documentation.
 RESOURCES = tuple(
     module.resource
-    for module in (accounts, addresses, deposits, transfers, withdrawals, quotes, swaps, assets, events, api_keys)
+    for module in (
+        accounts,
+        addresses,
+        deposits,
+        transfers,
+        withdrawals,
+        quotes,
+        swaps,
+        assets,
+        events,
+        webhook_endpoints,
+        webhook_deliveries,
+        api_keys,
+    )
 )
 
 

@@ -34,6 +34,10 @@ class Resource(Blueprint):
         """A POST whose effect and answer are stored under its Idempotency-Key."""
         return self._declare("POST", path, answers=answers, write=True, keyed=True, **facts)
 
+    def update(self, path: str, answer: type[BaseModel], **facts: Any) -> Callable[[Handler], Handler]:
+        """A PATCH of named fields: the same however often it is repeated, so it needs no key."""
+        return self._declare("PATCH", path, answers={200: answer}, write=True, **facts)
+
     def delete(self, path: str, answer: type[BaseModel], **facts: Any) -> Callable[[Handler], Handler]:
         """A DELETE: the same however often it is repeated, so it needs no key."""
         return self._declare("DELETE", path, answers={200: answer}, write=True, **facts)

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from api.declaration import Endpoint
 from api.endpoints import Resource
 from api.errors import CODES, MEDIA_TYPE
+from api.webhook_docs import webhooks
 from jobs.keys import SCOPES
 
 Json = dict[str, Any]
@@ -80,6 +81,7 @@ def document(resources: Sequence[Resource]) -> Json:
         "security": [{"key": []}],
         "tags": [{"name": resource.name, "description": resource.about} for resource in resources] + [_HEALTH_TAG],
         "paths": paths | _HEALTH,
+        "webhooks": webhooks(schemas),
         "components": {
             "schemas": schemas | {"Problem": _PROBLEM, "FieldError": _FIELD_ERROR},
             "securitySchemes": {"key": _security()},

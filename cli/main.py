@@ -37,7 +37,10 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "sweep": ("cli.sweeps", "sweep", "What lies on indices, and collecting it."),
     "eth": ("cli.ethereum", "eth", "The Ethereum seed, and contracts."),
     "assets": ("cli.assets", "assets", "Coins and tokens."),
+    "webhooks": ("cli.webhooks", "webhooks", "Where shops want their events, and what was delivered."),
     "tasks": ("cli.tasks", "tasks", "Periodic work."),
+    "verify-history": ("cli.histories", "verify_history", "That nobody has changed who owned what."),
+    "mirror": ("cli.mirroring", "mirror", "What Redis shows of the database."),
     "audit": ("cli.auditing", "audit", "What operators did."),
 }
 

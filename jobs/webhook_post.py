@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -80,10 +81,8 @@ class Poster:
         connection = self._connect(target, self.guard.addresses(target), until)
         with connection:
             connection.settimeout(_left(until))
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it had read all
                 connection.sendall(_request(target, headers, body))
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it may have answered before it had read all: the answer counts
             return _read(connection, until)
 
     def _connect(self, target: Target, addresses: Sequence[str], until: float) -> socket.socket:

@@ -51,6 +51,7 @@ webhook_delivery = table(
     due_index("webhook_delivery"),
     Index("ix_webhook_delivery_order", "endpoint_id", "resource_id", "state", "id"),
     Index("ix_webhook_delivery_project", "project_id", "id"),
+    Index("ix_webhook_delivery_ready", "endpoint_id", "due_at", "lease_until"),  # so that no endpoint hides the others
 )
 
 webhook_attempt = table(

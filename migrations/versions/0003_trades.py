@@ -812,6 +812,9 @@ def upgrade() -> None:
         "ix_webhook_delivery_order", "webhook_delivery", ["endpoint_id", "resource_id", "state", "id"], unique=False
     )
     op.create_index("ix_webhook_delivery_project", "webhook_delivery", ["project_id", "id"], unique=False)
+    op.create_index(
+        "ix_webhook_delivery_ready", "webhook_delivery", ["endpoint_id", "due_at", "lease_until"], unique=False
+    )
     op.create_table(
         "withdrawal",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
