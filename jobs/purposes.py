@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Row
 
 from jobs import debts, payment_requests
+from jobs.swap_deposit import SwapPurpose
 from ledger import accounts
 from ledger.accounts import Owner
 from ledger.db import Tx
@@ -65,7 +66,12 @@ class House:
         return 0
 
 
-PURPOSES: Mapping[str, Purpose] = {"balance": Balance(), "treasury": House("capital"), "refill": House("treasury_cold")}
+PURPOSES: Mapping[str, Purpose] = {
+    "balance": Balance(),
+    "treasury": House("capital"),
+    "refill": House("treasury_cold"),
+    "swap": SwapPurpose(),
+}
 
 
 def of(home: Row[Any]) -> Purpose:

@@ -18,3 +18,6 @@ class State(StrEnum):
 
 #: In these a credited deposit becomes the swap's own; in all others it is the account's to spend.
 COLLECTING = (State.AWAITING_DEPOSIT, State.EXPIRED)
+
+#: The reason of a swap whose deposit was undone by the chain.
+FUNDING_REVERSED = "funding_reversed"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs import debts, tasks, views
@@ -31,13 +31,16 @@ from ledger.errors import (
 from ledger.ids import new_id
 from ledger.money import Asset, format_units
 from ledger.policy import AssetPolicy
-from ledger.schema import account, approval, withdrawal
+from ledger.schema import account, approval, swap, withdrawal
 from ledger.types import total
 
 DAY_US = 86_400 * 1_000_000
 
 #: States in which the money has not come back and so counts against the daily limit.
 _COUNTED = ("pending_approval", "queued", "signed", "broadcast", "confirming", "completed", "review")
+
+#: States that nothing leads out of, but for a reorganisation.
+ENDED = ("completed", "failed", "rejected", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +172,20 @@ def move_all(
     noted = [(row.id, row.state) for row in rows if state != row.state or reason != row.status_reason]
     if noted:
         history.note_all(tx, "withdrawal", noted, state, reason, actor)
+    if state in ENDED:
+        _wake_swaps(tx, [row.id for row in rows])
     projects = {row.id: row.project_id for row in rows if state != row.state}
     if projects:
         shown = views.withdrawals(tx, list(projects))
         told = [(project, view["id"], view) for project, view in zip(projects.values(), shown, strict=True)]
         history.emit_all(tx, f"withdrawal.{state}", told)
+
+
+def _wake_swaps(tx: Tx, ids: Sequence[int]) -> None:
+    """Swaps whose payout or refund these are look at them soon."""
+    s = swap.c
+    waits = s.due_at.is_not(None) & or_(s.withdrawal_id.in_(ids), s.refund_withdrawal_id.in_(ids))
+    tx.execute(update(swap).where(waits).values(due_at=tx.now, wakes=s.wakes + 1))
 
 
 def hold_key(withdrawal_id: int, generation: int) -> str:

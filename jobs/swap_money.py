@@ -1,0 +1,62 @@
+"""What came in for a swap: which deposits it is made of, and the history of whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from ledger import accounts, ownership
+from ledger.accounts import Owner, house
+from ledger.db import Tx
+from ledger.schema import deposit
+
+
+@dataclass(frozen=True, slots=True)
+class CameIn:
+    """Atomic units that the swap holds, by when they were first seen; `coming`: more was seen in time and is not
+    credited yet."""
+
+    on_time_units: int
+    late_units: int
+    coming: bool
+
+
+def came_in(tx: Tx, row: Row[Any]) -> CameIn:
+    """What stands credited to a swap."""
+    late = sum(paid.units for paid in held_by(tx, row) if paid.late)
+    d = deposit.c
+    on_its_way = (d.address_id == row.address_id) & (d.asset == row.sell_asset) & (d.late == 0)
+    query = select(d.id).where(on_its_way, d.state.in_(("detected", "confirming")), d.seen != "gone")
+    return CameIn(max(0, row.held_units - late), late, tx.value(query.limit(1)) is not None)
+
+
+def held_by(tx: Tx, row: Row[Any]) -> Sequence[Row[Any]]:
+    """The deposits whose money a swap that has not ended holds, oldest first."""
+    owner: Owner = (row.account_id, "swap")
+    d, ledger_id = deposit.c, accounts.find(tx, [owner], row.sell_asset)[owner]
+    mine = (d.address_id == row.address_id) & (d.credited == 1) & (d.credited_to == ledger_id)
+    return tx.all(select(d.id, d.units, d.late).where(mine).order_by(d.id))
+
+
+def record_exchange(tx: Tx, row: Row[Any], sold_units: int) -> None:
+    """So much of what the swap held is the house's now, the oldest deposits first; the rest is the account's."""
+    left = sold_units
+    for paid in held_by(tx, row):
+        sold = min(paid.units, left)
+        left -= sold
+        _record(tx, row, paid.id, "swapped", house("inventory"), sold)
+        _record(tx, row, paid.id, "returned", (row.account_id, "available"), paid.units - sold)
+
+
+def record_refund(tx: Tx, row: Row[Any]) -> None:
+    """All that the swap held is the account's again."""
+    for paid in held_by(tx, row):
+        _record(tx, row, paid.id, "refunded", (row.account_id, "available"), paid.units)
+
+
+def _record(tx: Tx, row: Row[Any], deposit_id: int, event: str, owner: Owner, units: int) -> None:
+    if units:
+        ownership.record(tx, ("deposit", deposit_id), event, owner, row.sell_asset, units, ("swap", row.id))
