@@ -16,6 +16,7 @@ from jobs import (
     batch,
     delivery,
     deposit,
+    escrow,
     hedge_plan,
     hot,
     housekeeping,
@@ -29,6 +30,7 @@ from jobs import (
     rates_fetch,
     reconcile,
     scan,
+    swap,
     sweep,
     sweep_plan,
     sync,
@@ -58,7 +60,9 @@ from wallets.protocol import AddressBook, ChainWallet, WalletIdentity
 def sagas() -> dict[str, Saga]:
     """All sagas by kind."""
     found: dict[str, Saga] = {"deposit": deposit.DEPOSIT, "payment": payment.PAYMENT, "sweep": sweep.SWEEP}
+    found["swap"] = swap.SWAP
     found["delivery"] = delivery.DELIVERY
+    found["escrow"] = escrow.ESCROW
     found["task"] = tasks.saga(
         {
             "scan": partial(scan.scan, sagas=found),
