@@ -16,6 +16,7 @@ from ledger.schema import (
     asset,
     chain,
     deposit,
+    escrow,
     internal_transfer,
     payment,
     transition,
@@ -53,6 +54,27 @@ TRANSFERS = (
     .join(_GIVER, _GIVER.c.id == internal_transfer.c.from_account_id)
     .join(_TAKER, _TAKER.c.id == internal_transfer.c.to_account_id)
     .where(internal_transfer.c.id.in_(_IDS))
+)
+
+_ORDER = account.alias("order_account")
+
+ESCROWS = (
+    select(
+        escrow,
+        _GIVER.c.public_id.label("buyer"),
+        _TAKER.c.public_id.label("vendor"),
+        _ORDER.c.public_id.label("order_account"),
+        address.c.public_id.label("address_public_id"),
+        address.c.address,
+        address.c.state.label("address_state"),
+        asset.c.decimals,
+    )
+    .join(asset, asset.c.code == escrow.c.asset)
+    .join(_GIVER, _GIVER.c.id == escrow.c.buyer_id)
+    .join(_TAKER, _TAKER.c.id == escrow.c.vendor_id)
+    .outerjoin(_ORDER, _ORDER.c.id == escrow.c.order_id)
+    .outerjoin(address, address.c.id == escrow.c.address_id)
+    .where(escrow.c.id.in_(_IDS))
 )
 
 HISTORIES = (
