@@ -15,7 +15,7 @@ from api.endpoints import Resource
 from api.lists import narrowed
 from api.shapes import AssetCode, HistoryItem, Metadata, Money, PublicId, Range, Reference
 from api.validation import Model, Shown
-from jobs import accounts, swap_balance, swap_view
+from jobs import accounts, swap_balance, swap_open, swap_view
 from jobs.swap_books import Wish
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound
@@ -148,9 +148,7 @@ def create_swap(call: Call, tx: Tx, body: NewSwap) -> Answer:
     owner = accounts.find(tx, call.project_id, body.account)
     wish = Wish(owner.id, body.reference, body.payout_address, body.refund_address, _slippage_ppm(body), body.metadata)
     if body.form == "deposit":
-        from jobs import swap_deposit
-
-        made = swap_deposit.make(tx, call.caller, body.quote, wish, call.parts.services)
+        made = swap_open.make(tx, call.caller, body.quote, wish, call.parts.services)
     else:
         made = swap_balance.make(tx, call.caller, body.quote, wish, call.parts.services)
     return created(made, "/swaps", 201 if made["status"] == "completed" else 202)
