@@ -123,8 +123,8 @@ quote = table(
     Column("payout", SmallInteger, nullable=False),  # 1: the network fee of a payout is in the price
     Column("minimum_units", Units, nullable=False),  # what could be sold at that moment
     Column("maximum_units", Units, nullable=False),
-    link("sell_rate_id", "rate.id"),
-    link("buy_rate_id", "rate.id"),
+    link("sell_rate_id", "rate.id", index=True),  # indexed: old rates that priced nothing go
+    link("buy_rate_id", "rate.id", index=True),
     word("state", 16),
     moment("expires_at"),
     Column("created_by", Id, nullable=True),
@@ -173,8 +173,8 @@ swap = table(
     Column("held_units", Units, nullable=False, default=0),  # received, and neither executed nor given back
     word("rate", 64),
     Column("slippage_ppm", Integer, nullable=False, default=0),
-    link("requote_sell_rate_id", "rate.id", null=True),  # of the second look, where there was one
-    link("requote_buy_rate_id", "rate.id", null=True),
+    link("requote_sell_rate_id", "rate.id", null=True, index=True),  # of the second look, where there was one
+    link("requote_buy_rate_id", "rate.id", null=True, index=True),
     moment("requote_since", null=True),  # since when it needs new rates and has found none to use
     word("reference", 128),
     Column("metadata", JSON, nullable=True),
@@ -220,7 +220,8 @@ hedge = table(
     word("filled", 64, null=True),  # decimal texts, as the exchange gave them
     word("average_price", 64, null=True),
     word("cost", 64, null=True),
-    moment("placed_at", null=True),
+    moment("placed_at", null=True),  # written before the exchange hears of it, and once: nobody sends it twice
+    moment("settled_at", null=True),  # when the coins it is about were moved, so that it is no position any more
     *saga_columns(),
     one_of("state", HEDGE_STATES),
     one_of("side", ("buy", "sell")),

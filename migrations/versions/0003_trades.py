@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("average_price", sa.String(length=64), nullable=True),
         sa.Column("cost", sa.String(length=64), nullable=True),
         sa.Column("placed_at", sa.BigInteger(), nullable=True),
+        sa.Column("settled_at", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=24), nullable=False),
         sa.Column("status_reason", sa.String(length=64), nullable=True),
         sa.Column("status_detail", sa.String(length=512), nullable=True),
@@ -756,8 +757,10 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
+    op.create_index(op.f("ix_quote_buy_rate_id"), "quote", ["buy_rate_id"], unique=False)
     op.create_index("ix_quote_open", "quote", ["state", "expires_at"], unique=False)
     op.create_index("ix_quote_project", "quote", ["project_id", "id"], unique=False)
+    op.create_index(op.f("ix_quote_sell_rate_id"), "quote", ["sell_rate_id"], unique=False)
     op.create_table(
         "request_nonce",
         sa.Column("api_key_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -1183,6 +1186,8 @@ def upgrade() -> None:
     op.create_index("ix_swap_open", "swap", ["account_id", "state"], unique=False)
     op.create_index("ix_swap_project", "swap", ["project_id", "id"], unique=False)
     op.create_index(op.f("ix_swap_refund_withdrawal_id"), "swap", ["refund_withdrawal_id"], unique=False)
+    op.create_index(op.f("ix_swap_requote_buy_rate_id"), "swap", ["requote_buy_rate_id"], unique=False)
+    op.create_index(op.f("ix_swap_requote_sell_rate_id"), "swap", ["requote_sell_rate_id"], unique=False)
     op.create_index(op.f("ix_swap_withdrawal_id"), "swap", ["withdrawal_id"], unique=False)
     op.create_table(
         "webhook_attempt",
@@ -1236,7 +1241,6 @@ def upgrade() -> None:
             "approval",
             "ready_address",
             "ownership",
-            "rate",
             "webhook_attempt",
         ]
     )
@@ -1354,5 +1358,11 @@ def upgrade() -> None:
     for column in ("withdrawal_id", "executed_at"):
         guards.set_once("swap", column)
     guards.frozen_columns("hedge", ["venue", "symbol", "side", "asset", "units", "client_order_id"])
+    for column in ("placed_at", "settled_at"):
+        guards.set_once("hedge", column)
+    # Old ones that priced nothing are deleted; the foreign keys keep the others.
+    guards.frozen_columns(
+        "rate", ["asset", "currency", "price", "problem", "detail", "spread_ppm", "sources", "quoted_at", "at"]
+    )
     guards.final_states("hedge", ["filled", "failed"])
     guards.frozen_columns("webhook_delivery", ["project_id", "endpoint_id", "event_id", "round", "type", "resource_id"])
