@@ -47,6 +47,10 @@ class RowMac:
         """The MAC of a contract call that an operator ordered, as exactly that payment."""
         return self._over("call", public_id, *(f"{name}={call.get(name)}" for name in ("chain", "to", "data")))
 
+    def of_heads(self) -> hmac.HMAC:
+        """A MAC to be fed a whole file of exported heads. Its key is another one, so that no row's MAC is a file's."""
+        return hmac.new(hmac.digest(self._key, b"coffer heads", "sha256"), digestmod=hashlib.sha256)
+
     def same(self, stored: str, computed: str) -> bool:
         """Compare in constant time."""
         return hmac.compare_digest(stored.encode("utf-8"), computed.encode("utf-8"))

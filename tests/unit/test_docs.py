@@ -17,7 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 #: A command at the start of a line of a shell example, or in backticks.
-_COFFER = re.compile(r"(?:^|\$ |`|bin/)coffer ([a-z]+)", re.MULTILINE)
+_COFFER = re.compile(r"(?:^|\$ |`|bin/)coffer ([a-z]+(?:-[a-z]+)*)", re.MULTILINE)
 _MAKE = re.compile(r"(?:^|`)make ([a-z]+)", re.MULTILINE)
 
 
