@@ -9,7 +9,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Figures of Coffer, each beside its limit.")
     parser.add_argument("--quick", action="store_true", help="short rounds: for a look, not for a record")
     parser.add_argument("--db", choices=("sqlite", "mariadb"), help="one database only")
-    parts = ("ledger", "chain", "api", "monero", "ethereum")
+    parts = ("ledger", "trades", "chain", "api", "monero", "ethereum")
     parser.add_argument("--only", choices=parts, action="append", help="some parts only")
     parser.add_argument("--profile", action="store_true", help="statements and time of one request instead")
     options = parser.parse_args()

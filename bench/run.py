@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from bench import api, catchup, chain, ether, gas, ledger, monero
+from bench import api, catchup, chain, ether, gas, ledger, monero, trades
 from bench.report import Row, table, tell
 from bench.stack import BenchStack
 
 Kind = Literal["sqlite", "mariadb"]
+PARTS = ["ledger", "trades", "chain", "api", "monero", "ethereum"]
 
 PEERS = (
     "For comparison: the nearest peers, on two cores, create 24 and 3 invoices a second, and accept 5 and 163 payouts\n"
@@ -32,11 +33,13 @@ def main(options: argparse.Namespace) -> None:
         for kind in kinds:
             profile.main(kind)
         return
-    parts = options.only or ["ledger", "chain", "api", "monero", "ethereum"]
+    parts = options.only or PARTS
     rows: list[Row] = []
     for kind in kinds:
         if "ledger" in parts:
             rows += _part("ledger", lambda k=kind: _ledger(k, options.quick))  # type: ignore[misc]
+        if "trades" in parts:
+            rows += _part("trades", lambda k=kind: _trades(k, options.quick))  # type: ignore[misc]
         if {"chain", "api"} & set(parts):
             rows += _part("stack", lambda k=kind: _stack(k, parts, options.quick))  # type: ignore[misc]
     if "monero" in parts:
@@ -62,6 +65,10 @@ def _part(name: str, measure: Callable[[], list[Row]]) -> list[Row]:
 
 def _ledger(kind: Kind, quick: bool) -> list[Row]:
     return ledger.measure(kind, rounds=1 if quick else 3, seconds=0.5 if quick else 1.0)
+
+
+def _trades(kind: Kind, quick: bool) -> list[Row]:
+    return trades.measure(kind, rounds=1 if quick else 3, seconds=0.5 if quick else 1.0)
 
 
 def _monero(quick: bool) -> list[Row]:
