@@ -9,7 +9,7 @@ class State(StrEnum):
     AWAITING_DEPOSIT = "awaiting_deposit"  #: what it will give is reserved; the deposit may be on its way, or be short
     EXECUTED = "executed"  #: both legs are booked; what was bought is the account's, or held for the payout
     PAYING_OUT = "paying_out"  #: a withdrawal of its own carries what was bought
-    COMPLETED = "completed"
+    COMPLETED = "completed"  #: exchanged, and paid out where a payout was asked for
     REFUNDING = "refunding"  #: it will not execute: what came in goes back
     REFUNDED = "refunded"  #: what came in was paid back, or stays in the account's balance; the reason says which
     EXPIRED = "expired"  #: nothing came in time; what comes later wakes it
