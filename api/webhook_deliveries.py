@@ -21,7 +21,7 @@ resource = Resource("webhook_deliveries", __name__, "What was sent to webhook en
 Status = Literal["pending", "delivered", "failed"]
 
 
-class Summary(Shown):
+class WebhookDeliverySummary(Shown):
     id: str
     endpoint: str
     event: str | None = Field(description="null: a ping")
@@ -37,7 +37,7 @@ class Summary(Shown):
     updated_at: str
 
 
-class Attempt(Shown):
+class WebhookAttempt(Shown):
     number: int
     at: str
     http_status: int | None
@@ -46,18 +46,18 @@ class Attempt(Shown):
     answer: str | None = Field(description="How the answer's body began")
 
 
-class Delivery(Summary):
-    attempts: list[Attempt]
+class WebhookDelivery(WebhookDeliverySummary):
+    attempts: list[WebhookAttempt]
 
 
-class DeliveryList(Shown):
-    data: list[Summary]
+class WebhookDeliveryList(Shown):
+    data: list[WebhookDeliverySummary]
     next_cursor: str | None
     has_more: bool
 
 
-class Deliveries(Shown):
-    data: list[Delivery]
+class WebhookDeliveries(Shown):
+    data: list[WebhookDelivery]
 
 
 class DeliveryQuery(Range):
@@ -71,7 +71,7 @@ class Resend(Model):
     endpoint: PublicId | None = Field(None, description="One endpoint; all enabled ones that want it if not given")
 
 
-@resource.read("/webhook_deliveries", DeliveryList, scope="webhooks:read", query=DeliveryQuery)
+@resource.read("/webhook_deliveries", WebhookDeliveryList, scope="webhooks:read", query=DeliveryQuery)
 def list_webhook_deliveries(call: Call, tx: Tx, query: DeliveryQuery) -> Answer:
     """List deliveries, newest first."""
     d = webhook_delivery.c
@@ -88,14 +88,17 @@ def list_webhook_deliveries(call: Call, tx: Tx, query: DeliveryQuery) -> Answer:
     return ok(page)
 
 
-@resource.read("/webhook_deliveries/<delivery_id>", Delivery, scope="webhooks:read", etag=True)
+@resource.read("/webhook_deliveries/<delivery_id>", WebhookDelivery, scope="webhooks:read", etag=True)
 def get_webhook_delivery(call: Call, tx: Tx, delivery_id: str) -> Answer:
     """Read a delivery with every attempt."""
     return ok(webhook_log.view(tx, webhook_log.find(tx, call.project_id, delivery_id).id))
 
 
 @resource.write(
-    "/webhook_deliveries/<delivery_id>/redeliver", {202: Delivery}, scope="webhooks:write", errors=("state_conflict",)
+    "/webhook_deliveries/<delivery_id>/redeliver",
+    {202: WebhookDelivery},
+    scope="webhooks:write",
+    errors=("state_conflict",),
 )
 def redeliver_webhook(call: Call, tx: Tx, delivery_id: str) -> Answer:
     """Send the same event again, now. One that is still pending is brought forward; otherwise it is a new delivery."""
@@ -104,7 +107,11 @@ def redeliver_webhook(call: Call, tx: Tx, delivery_id: str) -> Answer:
 
 
 @resource.write(
-    "/events/<event_id>/resend", {202: Deliveries}, scope="webhooks:write", body=Resend, errors=("state_conflict",)
+    "/events/<event_id>/resend",
+    {202: WebhookDeliveries},
+    scope="webhooks:write",
+    body=Resend,
+    errors=("state_conflict",),
 )
 def resend_event(call: Call, tx: Tx, event_id: str, body: Resend) -> Answer:
     """Send an event again: to one endpoint, or to every enabled one that wants it."""

@@ -17,7 +17,7 @@ _SCHEMAS = {
     "withdrawal": "Withdrawal",
     "escrow": "Escrow",
     "swap": "Swap",
-    "webhook_endpoint": "Endpoint",
+    "webhook_endpoint": "WebhookEndpoint",
 }
 _ABOUT = (
     "Sent to the endpoints that ask for it, at least once, and in order for each resource. The signature is that of "

@@ -14,7 +14,7 @@ from api.endpoints import Resource
 from api.sealed import open_seal, seal
 from api.shapes import Label, Page
 from api.validation import Model, Shown
-from api.webhook_deliveries import Delivery
+from api.webhook_deliveries import WebhookDelivery
 from jobs import webhook_endpoints as endpoints
 from jobs import webhook_log
 from ledger.db import Tx
@@ -33,19 +33,19 @@ EventNames = Annotated[
 ]
 
 
-class NewEndpoint(Model):
+class NewWebhookEndpoint(Model):
     url: Url
     events: EventNames = Field(default_factory=lambda: ["*"])
     description: Label | None = None
 
 
-class Changes(Model):
+class WebhookEndpointChanges(Model):
     url: Url | None = None
     events: EventNames | None = None
     description: Label | None = Field(None, description="null removes it")
 
     @model_validator(mode="after")
-    def _something(self) -> Changes:
+    def _something(self) -> WebhookEndpointChanges:
         if not self.model_fields_set:
             raise PydanticCustomError("field_required", "name at least one field to change")
         for name in ("url", "events"):
@@ -60,7 +60,7 @@ class SecretRotation(Model):
     )
 
 
-class Endpoint(Shown):
+class WebhookEndpoint(Shown):
     id: str
     url: str
     description: str | None
@@ -74,32 +74,32 @@ class Endpoint(Shown):
     updated_at: str
 
 
-class EndpointWithSecret(Endpoint):
+class WebhookEndpointWithSecret(WebhookEndpoint):
     secret: str = Field(description="`whsec_…`; shown in this answer only")
 
 
-class EndpointList(Shown):
-    data: list[Endpoint]
+class WebhookEndpointList(Shown):
+    data: list[WebhookEndpoint]
     next_cursor: str | None
     has_more: bool
 
 
 @resource.write(
     "/webhook_endpoints",
-    {201: EndpointWithSecret},
+    {201: WebhookEndpointWithSecret},
     scope="webhooks:write",
-    body=NewEndpoint,
+    body=NewWebhookEndpoint,
     errors=("url_invalid", "limit_exceeded", "state_conflict"),
     finish=open_seal,
 )
-def create_webhook_endpoint(call: Call, tx: Tx, body: NewEndpoint) -> Answer:
+def create_webhook_endpoint(call: Call, tx: Tx, body: NewWebhookEndpoint) -> Answer:
     """Add an endpoint. It gets what happens from now on, in order for each resource, at least once."""
     guard = call.parts.services.require_webhooks().guard
     row = endpoints.create(tx, call.project_id, body.url, body.events, body.description, guard, call.actor)
     return created(_with_secret(call, row), "/webhook_endpoints")
 
 
-@resource.read("/webhook_endpoints", EndpointList, scope="webhooks:read", query=Page)
+@resource.read("/webhook_endpoints", WebhookEndpointList, scope="webhooks:read", query=Page)
 def list_webhook_endpoints(call: Call, tx: Tx, query: Page) -> Answer:
     """List endpoints, newest first."""
     e = webhook_endpoint.c
@@ -111,7 +111,7 @@ def list_webhook_endpoints(call: Call, tx: Tx, query: Page) -> Answer:
     return ok(call.parts.cursors.page(scope, rows, query.limit, lambda found: [endpoints.view(row) for row in found]))
 
 
-@resource.read("/webhook_endpoints/<endpoint_id>", Endpoint, scope="webhooks:read", etag=True)
+@resource.read("/webhook_endpoints/<endpoint_id>", WebhookEndpoint, scope="webhooks:read", etag=True)
 def get_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
     """Read an endpoint."""
     return ok(endpoints.view(endpoints.find(tx, call.project_id, endpoint_id)))
@@ -119,20 +119,20 @@ def get_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
 
 @resource.update(
     "/webhook_endpoints/<endpoint_id>",
-    Endpoint,
+    WebhookEndpoint,
     scope="webhooks:write",
-    body=Changes,
+    body=WebhookEndpointChanges,
     errors=("url_invalid", "state_conflict", "version_conflict"),
     etag=True,
 )
-def change_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str, body: Changes) -> Answer:
+def change_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str, body: WebhookEndpointChanges) -> Answer:
     """Change its URL, its events or its description; fields that are not sent stay."""
     row = _matched(call, tx, endpoint_id)
     guard = call.parts.services.require_webhooks().guard
     return ok(endpoints.view(endpoints.change(tx, row, body.model_dump(exclude_unset=True), guard, call.actor)))
 
 
-@resource.delete("/webhook_endpoints/<endpoint_id>", Endpoint, scope="webhooks:write")
+@resource.delete("/webhook_endpoints/<endpoint_id>", WebhookEndpoint, scope="webhooks:write")
 def delete_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
     """Delete an endpoint for good; what waits for it is given up."""
     row = endpoints.find(tx, call.project_id, endpoint_id, deleted=True, locked=True)
@@ -141,7 +141,7 @@ def delete_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
 
 @resource.write(
     "/webhook_endpoints/<endpoint_id>/enable",
-    {200: Endpoint},
+    {200: WebhookEndpoint},
     scope="webhooks:write",
     errors=("version_conflict",),
     etag=True,
@@ -153,7 +153,7 @@ def enable_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
 
 @resource.write(
     "/webhook_endpoints/<endpoint_id>/disable",
-    {200: Endpoint},
+    {200: WebhookEndpoint},
     scope="webhooks:write",
     errors=("version_conflict",),
     etag=True,
@@ -165,7 +165,7 @@ def disable_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
 
 @resource.write(
     "/webhook_endpoints/<endpoint_id>/rotate_secret",
-    {200: EndpointWithSecret},
+    {200: WebhookEndpointWithSecret},
     scope="webhooks:write",
     body=SecretRotation,
     errors=("state_conflict", "version_conflict"),
@@ -177,7 +177,7 @@ def rotate_webhook_secret(call: Call, tx: Tx, endpoint_id: str, body: SecretRota
     return ok(_with_secret(call, row))
 
 
-@resource.write("/webhook_endpoints/<endpoint_id>/test", {202: Delivery}, scope="webhooks:write")
+@resource.write("/webhook_endpoints/<endpoint_id>/test", {202: WebhookDelivery}, scope="webhooks:write")
 def ping_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
     """Send a ping: one message, tried once, also while the endpoint is disabled. Its delivery tells how it went."""
     row = endpoints.find(tx, call.project_id, endpoint_id, locked=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, select
 
-from jobs import alarms, resources
+from jobs import alarms, resources, tasks
 from jobs.services import Services
 from jobs.tasks import Ran
 from ledger import audit, balances, history, pauses
@@ -21,7 +21,10 @@ def sequence(row: Row[Any], services: Services) -> Ran:
     """Number committed events; the task's own lease makes it the only one."""
 
     def number(tx: Tx, own: Row[Any]) -> None:
-        if history.number_events(tx) == history.SEQUENCE_BATCH:
+        numbered = history.number_events(tx)
+        if numbered:
+            tasks.wake(tx, "fanout")
+        if numbered == history.SEQUENCE_BATCH:
             tx.wake("task", own.id)
 
     return Ran(effect=number)

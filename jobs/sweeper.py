@@ -6,6 +6,7 @@ Every worker runs one for its own queue. With Redis gone it is all there is, and
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 import structlog
 
@@ -22,9 +23,11 @@ LOOK_MAX = 100
 class Sweeper:
     """Polls one queue's due rows until told to stop."""
 
-    def __init__(self, runtime: Runtime, queue: str) -> None:
+    def __init__(self, runtime: Runtime, queue: str, *, without: Collection[str] = ()) -> None:
+        """`without`: kinds of rows that this process advances in another way."""
         self._runtime = runtime
         self._queue = queue
+        self._sagas = {kind: saga for kind, saga in runtime.sagas.items() if kind not in without}
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until `stop` is set; a database that is gone is waited for."""
@@ -40,7 +43,7 @@ class Sweeper:
     def sweep(self, stop: threading.Event | None = None) -> int:
         """Advance every row that is due now; how many steps ran."""
         steps = 0
-        for kind, saga in self._runtime.sagas.items():
+        for kind, saga in self._sagas.items():
             ids = self._runtime.database.read(lambda tx, s=saga: due_rows(tx, s, self._queue, LOOK_MAX))  # type: ignore[misc]
             for row_id in ids:
                 if stop is not None and stop.is_set():
@@ -49,6 +52,6 @@ class Sweeper:
         return steps
 
     def _pause(self) -> float:
-        sagas = self._runtime.sagas.values()
+        sagas = self._sagas.values()
         soon = self._runtime.database.read(lambda tx: min(next_due(tx, saga, self._queue) for saga in sagas))
         return min(POLL_SECONDS, soon)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import structlog
 
 from jobs import bootstrap
@@ -10,12 +12,13 @@ from jobs.runtime import Runtime
 log = structlog.get_logger("coffer.entry")
 
 _serving: tuple[Runtime, str] | None = None
+_instead: Mapping[str, Callable[[int], None]] = {}
 
 
-def serve(runtime: Runtime, queue: str) -> None:
-    """Make this process answer the wake-ups of `queue` with this runtime."""
-    global _serving
-    _serving = (runtime, queue)
+def serve(runtime: Runtime, queue: str, instead: Mapping[str, Callable[[int], None]] | None = None) -> None:
+    """Make this process answer the wake-ups of `queue` with this runtime; `instead` has what to call for some kinds."""
+    global _serving, _instead
+    _serving, _instead = (runtime, queue), instead or {}
 
 
 def advance(kind: str, row_id: int) -> None:
@@ -25,5 +28,8 @@ def advance(kind: str, row_id: int) -> None:
     runtime, queue = _serving
     if bootstrap.queue_of(runtime.database, kind, row_id) != queue:
         log.warning("wake-up of another queue ignored", kind=kind, row=row_id, queue=queue)
+        return
+    if kind in _instead:
+        _instead[kind](row_id)
         return
     runtime.advance(kind, row_id, woken=kind == "task")

@@ -1,6 +1,7 @@
 """`coffer worker QUEUE`: one process for one queue. It sweeps its rows, and listens for what makes it quicker.
 
-Threads: the sweeper (which alone is enough), a listener on Redis, and for a chain one on its node's push messages.
+Threads: the sweeper (which alone is enough), a listener on Redis, for a chain one on its node's push messages, and for
+webhooks a dispatcher with its crew in the place of the sweeper's deliveries.
 The main thread only waits for a signal.
 """
 
@@ -18,6 +19,8 @@ from jobs import bootstrap
 from jobs.runtime import Runtime
 from jobs.services import Services
 from jobs.sweeper import Sweeper
+from jobs.webhook_dispatch import Dispatcher
+from jobs.webhook_fanout import QUEUE
 from ledger import founding
 from ledger.errors import DatabaseUnavailable, WrongNetwork
 from ledger.schema import task
@@ -78,9 +81,16 @@ def _open(services: Services, runtime: Runtime, chain: str, stop: threading.Even
 def _start(
     settings: Settings, services: Services, runtime: Runtime, queue: str, stop: threading.Event
 ) -> Sequence[threading.Thread]:
-    entry.serve(runtime, queue)
-    sweeper = Sweeper(runtime, queue)
-    targets: dict[str, Callable[[], None]] = {"sweeper": lambda: sweeper.run(stop)}
+    targets: dict[str, Callable[[], None]] = {}
+    if queue == QUEUE:
+        dispatcher = Dispatcher(runtime)
+        entry.serve(runtime, queue, {"delivery": dispatcher.poke})
+        sweeper = Sweeper(runtime, queue, without=("delivery",))
+        targets["dispatcher"] = lambda: dispatcher.run(stop)
+    else:
+        entry.serve(runtime, queue)
+        sweeper = Sweeper(runtime, queue)
+    targets["sweeper"] = lambda: sweeper.run(stop)
     if settings.redis_url is not None:
         url = settings.redis_url.get_secret_value()
         targets["redis"] = lambda: waker.listen(url, queue, stop)
