@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, select, update
 
 from ledger.db import Tx
 from ledger.errors import RatesNotReady
-from ledger.schema import rate, task
+from ledger.schema import asset, rate, task
 
 #: Prices are kept in this currency; a pair's rate is one price over the other.
 CURRENCY = "USD"
@@ -52,13 +53,15 @@ def usable(tx: Tx, codes: Collection[str]) -> dict[str, Price]:
     return found
 
 
-def newest(tx: Tx, codes: Collection[str] | None = None) -> dict[str, Row[tuple[object, ...]]]:
+def newest(tx: Tx, codes: Collection[str] | None = None, currency: str = CURRENCY) -> dict[str, Row[Any]]:
     """The newest row of each asset (of all, without `codes`), whatever it says."""
-    r = rate.c
-    last = select(func.max(r.id)).where(r.currency == CURRENCY).group_by(r.asset)
-    if codes is not None:
-        last = last.where(r.asset.in_(sorted(codes)))
-    return {row.asset: row for row in tx.all(select(rate).where(r.id.in_(last)))}
+    r, found = rate.c, {}
+    for code in sorted(codes) if codes is not None else [row.code for row in tx.all(select(asset.c.code))]:
+        mine = (r.asset == code) & (r.currency == currency)
+        row = tx.first(select(rate).where(mine).order_by(r.id.desc()).limit(1))  # one step in the index
+        if row is not None:
+            found[code] = row
+    return found
 
 
 def want(tx: Tx) -> None:

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Row, insert, select, update
 
 from exchanges.protocol import CURRENCY, Desk, RateSource, SourceFailed, Ticker
-from jobs import alarms
+from jobs import alarms, rates_prune
 from jobs.rates_judge import Verdict, Word, inverse, judge, shown_in
 from jobs.saga import SECOND
 from jobs.services import Services
@@ -164,6 +164,7 @@ def _remember(tx: Tx, task_id: int, at: int, verdicts: Mapping[tuple[str, str], 
             failures[code] = 0 if verdict.problem is None else failures.get(code, 0) + 1
             _judge_alarm(tx, code, failures[code], verdict)
     progress |= {"fetched_at": at, "failures": {code: count for code, count in failures.items() if count}}
+    progress["pruned_to"] = rates_prune.prune(tx, progress.get("pruned_to", 0))
     tx.execute(update(task).where(task.c.id == task_id).values(progress=progress))
 
 

@@ -20,9 +20,11 @@ SPREAD_MAX_PPM = 15_000
 BOOK_MAX_PPM = 50_000
 #: A source whose clock is further ahead than this does not know when its words are from.
 AHEAD_MAX_US = 30 * 1_000_000
-#: Digits of all arithmetic here; prices are cut to `PLACES` behind the point.
+#: Digits of all arithmetic here; prices that are only shown are cut to `PLACES` behind the point.
 DIGITS = 60
 PLACES = Decimal("1e-18")
+#: Digits of a price that is kept.
+KEPT_DIGITS = 30
 PRICE_LEAST, PRICE_MOST = Decimal("1e-12"), Decimal("1e12")
 MILLION = 1_000_000
 
@@ -79,7 +81,7 @@ def judge(words: Sequence[Word], now: int, sources_min: int) -> Verdict:
         if len(kept) < sources_min or spread > SPREAD_MAX_PPM:
             said = ", ".join(f"{each.word.source} {_text(each.middle)}" for each in good)
             return _refused("divergent", f"sources disagree: {said}", spread, seen)
-        price = median([_middle(each) for each in kept]).quantize(PLACES).normalize()
+        price = _rounded(median([_middle(each) for each in kept]))
         return Verdict(price, None, None, spread, min(each.word.at for each in kept), _shown(seen))
 
 
@@ -107,6 +109,11 @@ def median(values: Sequence[Decimal]) -> Decimal:
     """The middle one, or the mean of the two in the middle."""
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _rounded(price: Decimal) -> Decimal:
+    with localcontext(prec=KEPT_DIGITS):
+        return (+price).normalize()
 
 
 def _look(word: Word, now: int) -> _Seen:

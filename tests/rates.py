@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import Row, insert
+
 from exchanges.fixed import FixedSource
 from exchanges.protocol import Desk
-from jobs import rates_fetch
-from ledger.db import Database
+from jobs import rates, rates_fetch
+from ledger.db import Database, Tx
+from ledger.schema import rate
 
 #: Dollars for one coin.
 PRICES = {"BTC": "60000", "XMR": "150", "ETH": "3000", "USDT": "1", "USDC": "1"}
@@ -27,9 +30,26 @@ def write(database: Database, **changes: Any) -> None:
     table = {symbol: price for symbol, price in (PRICES | changes).items() if price is not None}
     at = desk(table)
 
-    def unit(tx: Any) -> None:
+    def unit(tx: Tx) -> None:
         codes = rates_fetch.enabled(tx)
         heard = rates_fetch.fetch(at, codes, lambda: tx.now)
         rates_fetch.store(tx, rates_fetch.decide(at, codes, heard, tx.now))
 
     database.run(unit, "test_rates")
+
+
+def age(database: Database, seconds: int) -> None:
+    """As if no rates had come for so long: the newest of each asset again, but older. Rates are never changed."""
+
+    def unit(tx: Tx) -> None:
+        for row in rates.newest(tx).values():
+            us = seconds * 1_000_000
+            copy(tx, row, at=row.at - us, quoted_at=None if row.quoted_at is None else row.quoted_at - us)
+
+    database.run(unit, "test_rates")
+
+
+def copy(tx: Tx, row: Row[Any], **changes: Any) -> None:
+    """Another row like this one, newer by its id."""
+    values = {name: value for name, value in row._mapping.items() if name != "id"}
+    tx.execute(insert(rate).values(values | changes))

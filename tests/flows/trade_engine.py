@@ -21,6 +21,7 @@ from ledger.accounts import house
 from ledger.db import Tx
 from ledger.money import BTC, XMR, Asset
 from ledger.schema import rate, task
+from tests import rates
 from tests.flows.engine import MAC, Engine, _project
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet
 from wallets.fake.addresses import MONERO_PREFIX, derive
@@ -92,7 +93,7 @@ class TradeEngine(Engine):
 
     def no_rates(self) -> None:
         """Nobody has told a rate for a long time."""
-        self.database.run(lambda tx: tx.execute(update(rate).values(quoted_at=1, at=1)), "test_rates")
+        rates.age(self.database, 10**6)
 
     # Time and work
 
