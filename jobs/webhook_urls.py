@@ -38,6 +38,8 @@ _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)", re.ASCII)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 _TEREDO = ipaddress.IPv6Network("2001::/32")
+#: Not for the public, though some versions of `ipaddress` call parts of them global (RFC 6890, RFC 7526).
+_RESERVED_V4 = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("192.88.99.0/24"))
 
 
 class Forbidden(Exception):
@@ -170,7 +172,9 @@ def _inner(address: Address) -> Address:
 def _public(address: Address) -> bool:
     if address.is_multicast or address.is_reserved or address.is_unspecified or not address.is_global:
         return False
-    return isinstance(address, ipaddress.IPv4Address) or (address in _GLOBAL_V6 and address not in _TEREDO)
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _RESERVED_V4)
+    return address in _GLOBAL_V6 and address not in _TEREDO
 
 
 def _refused(pointer: str, rule: str) -> InvalidInput:
