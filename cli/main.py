@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "eth": ("cli.ethereum", "eth", "The Ethereum seed, and contracts."),
     "assets": ("cli.assets", "assets", "Coins and tokens."),
     "webhooks": ("cli.webhooks", "webhooks", "Where shops want their events, and what was delivered."),
+    "rates": ("cli.rates", "rates", "Exchange rates, and fetching them now."),
     "tasks": ("cli.tasks", "tasks", "Periodic work."),
     "verify-history": ("cli.histories", "verify_history", "That nobody has changed who owned what."),
     "mirror": ("cli.mirroring", "mirror", "What Redis shows of the database."),
