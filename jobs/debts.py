@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from ledger import accounts, balances, postings
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from ledger import accounts, balances, holds, postings
 from ledger.db import Tx
 from ledger.postings import Leg
+from ledger.schema import deposit, frozen_part
 
 #: Why an account with a debt is frozen; lifted by itself once the debt is repaid.
 REORG_FREEZE = "reorg_debt"
@@ -13,7 +18,8 @@ REORG_FREEZE = "reorg_debt"
 def collect(tx: Tx, account_id: int, asset: str, key: str) -> int:
     """Repay what the account owes in this asset from what is available; the units repaid.
 
-    `key` makes the repayment unique. The account is unfrozen when nothing is owed in any asset.
+    `key` makes the repayment unique. The account is unfrozen when nothing is owed in any asset, and what others may not
+    spend because of this debt is thawed when it is paid.
     """
     if balances.get(tx, (account_id, "receivable"), asset) == 0:
         return 0
@@ -26,9 +32,38 @@ def collect(tx: Tx, account_id: int, asset: str, key: str) -> int:
         postings.post(
             tx, f"repay:{key}", "repayment", asset, [Leg(owners[0], owners[1], paid)], ("account", account_id)
         )
+    lift(tx, account_id)
+    if paid == owed:
+        thaw_all(tx, account_id, asset)
+    return paid
+
+
+def lift(tx: Tx, account_id: int) -> None:
+    """Let the account spend again if it owes nothing in any asset."""
     if all(kinds.get("receivable", 0) == 0 for kinds in balances.of_account(tx, account_id).values()):
         accounts.unfreeze(tx, account_id, REORG_FREEZE)
-    return paid
+
+
+def thaw_all(tx: Tx, debtor_id: int, asset: str) -> None:
+    """The debt is paid, or written off: what was frozen for it (`jobs.frozen_parts`) may be spent again."""
+    p = frozen_part.c
+    query = select(frozen_part).join(deposit, deposit.c.id == p.deposit_id)
+    query = query.where(deposit.c.account_id == debtor_id, p.asset == asset, p.live == 1)
+    for part in tx.all(query.order_by(p.id)):
+        thaw(tx, part)
+
+
+def thaw(tx: Tx, part: Row[Any]) -> None:
+    """Give one frozen part back to the account that has it; what that account owes is repaid first."""
+    if end_part(tx, part):
+        holds.void(tx, part.hold_key, (part.kind, part.row_id))
+        collect(tx, part.account_id, part.asset, f"thaw:{part.id}")
+
+
+def end_part(tx: Tx, part: Row[Any]) -> bool:
+    """Mark a frozen part as decided; False when it was."""
+    p = frozen_part.c
+    return tx.execute(update(frozen_part).where(p.id == part.id, p.live == 1).values(live=None)).rowcount == 1
 
 
 def reverse(tx: Tx, owner: accounts.Owner, asset: str, units: int, key: str, ref: tuple[str, int]) -> None:

@@ -92,9 +92,11 @@ class Draft:
         """What the vendor got is on its way to an address."""
         self._record("paid_out", (self.row.vendor_id, "held"), units, ("withdrawal", withdrawal_id), None)
 
-    def taken_back(self, deposit_id: int, units: int) -> int:
-        """A deposit that it was funded with has left the chain; how much of it was here. The caller posts."""
-        self.parts, here = self.parts.taken_back(units)
+    def taken_back(self, deposit_id: int, units: int, *, in_escrow: bool) -> int:
+        """A deposit that it was funded with has left the chain; how much of it was here. The caller posts.
+
+        `in_escrow`: it was credited to the escrow the last time, and not to the buyer's balance."""
+        self.parts, here = self.parts.taken_back(units) if in_escrow else (self.parts.undone(units), 0)
         self._owned("funding_reversed", [], None, ("deposit", deposit_id))
         return here
 

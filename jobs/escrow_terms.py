@@ -62,6 +62,14 @@ class Parts:
         """A deposit that had left is back: so much of it goes to the buyer, who had lost it by that."""
         return replace(self, held_units=self.held_units - units, undone_units=self.undone_units - units)
 
+    def restored(self, units: int) -> Parts:
+        """A deposit that had left is back, in the buyer's balance."""
+        return replace(self, undone_units=self.undone_units - min(units, self.undone_units))
+
+    def undone(self, units: int) -> Parts:
+        """It has left again from there."""
+        return replace(self, undone_units=self.undone_units + units)
+
     def released(self, units: int) -> tuple[Parts, int, int]:
         """(parts, what the vendor gets, the house's fee) once so much more of the price is released."""
         released = self.released_units + units

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Row
 
 from jobs import debts, payment_requests
+from jobs.escrow_purpose import EscrowPurpose
 from jobs.swap_deposit import SwapPurpose
 from ledger import accounts
 from ledger.accounts import Owner
@@ -70,6 +71,7 @@ PURPOSES: Mapping[str, Purpose] = {
     "balance": Balance(),
     "treasury": House("capital"),
     "refill": House("treasury_cold"),
+    "escrow": EscrowPurpose(),
     "swap": SwapPurpose(),
 }
 

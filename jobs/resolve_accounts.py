@@ -35,7 +35,8 @@ def unfreeze_account(tx: Tx, public_id: str, actor: str) -> None:
 
 
 def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
-    """Take what an account owes in this asset as the house's loss; the units. Unfreezes it when nothing is left."""
+    """Take what an account owes in this asset as the house's loss; the units. Unfreezes it when nothing is left, and
+    thaws what others may not spend because of it."""
     row = by_id(tx, account, public_id)
     owner, loss = (row.id, "receivable"), house("reorg_loss")
     owed_id = accounts.find(tx, [owner], asset)[owner]
@@ -44,6 +45,7 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
         raise StateConflict(f"it owes no {asset}")
     key = f"write_off:{row.id}:{asset}:{tx.now}"
     postings.post(tx, key, "write_off", asset, [Leg(loss, owner, units)], ("account", row.id))
+    debts.thaw_all(tx, row.id, asset)
     if not any(_receivables(tx, row.id).values()):
         accounts.unfreeze(tx, row.id, debts.REORG_FREEZE)
         _wake_batches(tx)

@@ -94,6 +94,11 @@ def _check_same(tx: Tx, transfer_id: int, key: str, legs: Sequence[Leg], ids: di
         raise LedgerBroken(f"{key}: posted before with other legs")
 
 
+def standing(tx: Tx, key: str) -> bool:
+    """Whether the transfer `key` has been posted."""
+    return tx.value(select(transfer.c.id).where(transfer.c.transfer_key == key)) is not None
+
+
 def legs_of(tx: Tx, key: str) -> list[tuple[int, int, int]]:
     """(debit id, credit id, units) of a standing transfer, for its exact reversal. Raises `LedgerBroken` if absent."""
     p = posting.c
