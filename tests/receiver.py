@@ -47,11 +47,11 @@ Reply = int | tuple[int, dict[str, str]] | Callable[[BaseHTTPRequestHandler], No
 class Receiver:
     """`reply` decides about each request; the default takes everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.got: list[Got] = []
         self.reply: Callable[[Got], Reply] = lambda _: 204
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -110,8 +110,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    receiver = Receiver()
+def receiving(port: int = 0) -> Iterator[Receiver]:
+    receiver = Receiver(port)
     try:
         yield receiver
     finally:

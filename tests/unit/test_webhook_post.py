@@ -195,7 +195,11 @@ def test_what_is_not_http_is_a_miss(reply: bytes) -> None:
 
 def test_silence_ends_with_the_deadline() -> None:
     hang = threading.Event()
-    with serving(lambda _: None if hang.wait(60) else None) as (port, _):
+
+    def wait(_: socket.socket) -> None:
+        hang.wait(60)
+
+    with serving(wait) as (port, _):
         answer = post(port, timeout=0.3)
     hang.set()
     assert (answer.status, answer.error) == (None, "timeout")
