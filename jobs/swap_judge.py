@@ -52,7 +52,7 @@ def _judge(services: Services, row: Row[Any], tx: Tx) -> Outcome:
     over, kept = tx.now >= row.deposit_deadline, tx.now < row.deposit_deadline + HELD_US
     more = not over or (came.coming and kept)
     if row.held_units == 0:
-        return _nothing_yet(tx, row, came) if more else Expired(reason=row.status_reason, due_us=None, effect=_expire)
+        return _nothing_yet(tx, row, came) if more else _over(row, came)
     deal = swap_requote.as_quoted(tx, row, came.on_time_units) if kept else None
     if deal is None and more and not swap_requote.is_too_much(tx, row, came.on_time_units):
         return StillWaiting(reason="underpaid", due_us=LOOK_US if over else min(LOOK_US, row.deposit_deadline - tx.now))
@@ -62,10 +62,18 @@ def _judge(services: Services, row: Row[Any], tx: Tx) -> Outcome:
     return _anew(services, tx, row) if deal is None else _execute(services, deal)
 
 
+def _over(row: Row[Any], came: CameIn) -> Outcome:
+    reason = "unconfirmed" if came.coming else _undone(row)
+    return Expired(reason=reason, due_us=None, effect=_free)
+
+
+def _undone(row: Row[Any]) -> str | None:
+    return FUNDING_REVERSED if row.status_reason == FUNDING_REVERSED else None
+
+
 def _nothing_yet(tx: Tx, row: Row[Any], came: CameIn) -> Outcome:
-    undone = row.status_reason if row.status_reason == FUNDING_REVERSED else None
     wait = LOOK_US if tx.now >= row.deposit_deadline else min(LOOK_US, row.deposit_deadline - tx.now)
-    return StillWaiting(reason="deposit_seen" if came.coming else undone, due_us=wait)
+    return StillWaiting(reason="deposit_seen" if came.coming else _undone(row), due_us=wait)
 
 
 def _stopped(tx: Tx, row: Row[Any]) -> Outcome | None:
@@ -89,8 +97,9 @@ def _anew(services: Services, tx: Tx, row: Row[Any]) -> Outcome:
         if tx.now - since >= RATES_WAIT_US:
             return _unwanted(error.code, error.detail)
         wait = {"requote_since": since}
-        ask = partial(_want_rates)
-        return StillWaiting(reason=error.code, detail=error.detail[:512], due_us=AGAIN_US, values=wait, effect=ask)
+        return StillWaiting(
+            reason=error.code, detail=error.detail[:512], due_us=AGAIN_US, values=wait, effect=_want_rates
+        )
     if isinstance(found, Refusal):
         return _unwanted(found.reason, found.detail)
     return _execute(services, found.deal, found.columns())
@@ -107,9 +116,6 @@ def _unwanted(reason: str, detail: str = "") -> Outcome:
 def _free(tx: Tx, row: Row[Any]) -> None:
     swap_books.unreserve(tx, row)
     announce(tx, row)
-
-
-_expire = _free
 
 
 def _execute(services: Services, deal: Deal, columns: dict[str, Any] | None = None) -> Outcome:

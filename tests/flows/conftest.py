@@ -10,8 +10,10 @@ import pytest
 from devstack.anvil import Anvil
 from ledger.db import Database
 from tests import databases
+from tests.clock import Clock
 from tests.flows.engine import Engine
 from tests.flows.ethereum_engine import EthereumEngine
+from tests.flows.swap_desk import Desk
 from tests.flows.trade_engine import TradeEngine
 
 
@@ -42,3 +44,9 @@ def ethereum(database: Database, tmp_path: Path, make_anvil: Callable[..., Anvil
 def trades(database: Database, tmp_path: Path) -> TradeEngine:
     """An engine on two model chains, with inventory and rates."""
     return TradeEngine(tmp_path, database)
+
+
+@pytest.fixture
+def desk(trades: TradeEngine, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Where swaps by deposit are made, with a clock to put forward."""
+    return Desk(trades, Clock(monkeypatch))
