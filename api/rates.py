@@ -50,9 +50,7 @@ class PastRate(Shown):
 
 
 class Rate(PastRate):
-    usable: bool = Field(
-        description="Whether a quote may be priced by it now. One that is too old is fetched on demand"
-    )
+    usable: bool = Field(description="Whether quotes may be priced by it; one that is too old is fetched on demand")
     age_seconds: int | None = Field(description="Of the oldest source used")
 
 

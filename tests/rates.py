@@ -38,11 +38,11 @@ def write(database: Database, **changes: Any) -> None:
     database.run(unit, "test_rates")
 
 
-def age(database: Database, seconds: int) -> None:
-    """As if no rates had come for so long: the newest of each asset again, but older. Rates are never changed."""
+def age(database: Database, seconds: int, *codes: str) -> None:
+    """As if no rates had come for so long: the newest of these assets (of all) again, but older: rows never change."""
 
     def unit(tx: Tx) -> None:
-        for row in rates.newest(tx).values():
+        for row in rates.newest(tx, codes or None).values():
             us = seconds * 1_000_000
             copy(tx, row, at=row.at - us, quoted_at=None if row.quoted_at is None else row.quoted_at - us)
 
