@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 
 from jobs.ownership_deposits import BOOKINGS
 from ledger.db import Tx
-from ledger.schema import deposit, ledger_account
+from ledger.schema import deposit, escrow, ledger_account
 
 Chains = Mapping[int, Sequence[Row[Any]]]  #: subject id -> its rows in order
 
@@ -38,5 +38,21 @@ def _told(booked: tuple[int, str, int] | None) -> str:
     return f"the ledger has it {what}, its history does not end so"
 
 
+def escrows(tx: Tx, after: int, upto: int | None, chains: Chains) -> dict[int, str]:
+    """Escrow id in (after, upto] -> how its history and what it holds differ. Each movement ends with a row of what is
+    in escrow now."""
+    e = escrow.c
+    query = select(e.id, e.held_units).where(e.id > after)
+    found = {}
+    for row in tx.execute(query if upto is None else query.where(e.id <= upto)):
+        told = next((line.units for line in reversed(chains.get(row.id, ())) if line.place == "escrow"), 0)
+        if told != row.held_units:
+            found[row.id] = f"the ledger has {row.held_units} units in it, its history {told}"
+    return found
+
+
 #: Subject kind -> the check of all subjects of that kind whose ids lie in a range.
-FACTS: Mapping[str, Callable[[Tx, int, int | None, Chains], dict[int, str]]] = {"deposit": deposits}
+FACTS: Mapping[str, Callable[[Tx, int, int | None, Chains], dict[int, str]]] = {
+    "deposit": deposits,
+    "escrow": escrows,
+}
