@@ -137,6 +137,13 @@ class Settings(BaseSettings):
     #: networks that webhooks may go to though they are private, also by plain http: `10.1.0.0/16,127.0.0.1`
     webhook_allow: Annotated[str, AfterValidator(_networks)] = ""
 
+    hedge_exchange: Literal["kraken", "coinbaseexchange"] | None = None  #: absent: nothing is hedged
+    hedge_api_key: SecretStr | None = None  #: rates worker only; may trade, and need not withdraw
+    hedge_api_secret: SecretStr | None = None
+    hedge_api_password: SecretStr | None = None  #: of exchanges whose keys have a passphrase
+    hedge_quote: str = "USD"  #: what coins are traded against
+    hedge_order_max: str = ""  #: `BTC=0.5,XMR=100`: the most of one order; an asset that is not named is not hedged
+
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
 

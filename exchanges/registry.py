@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from exchanges.fixed import FixedSource
-from exchanges.protocol import CURRENCY, Desk, RateSource
+from exchanges.protocol import CURRENCY, Desk, Hedging, RateSource
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -43,14 +43,31 @@ def desk(settings: Settings) -> Desk:
     return Desk(_sources(exchanges), 2, symbols, quotes or (CURRENCY,), fiat)
 
 
+def hedging(settings: Settings) -> Hedging | None:
+    """Where the house hedges; None, as long as no exchange is named for it. Raises `Misconfigured`."""
+    if settings.hedge_exchange is None:
+        return None
+    caps = _pairs("COFFER_HEDGE_ORDER_MAX", settings.hedge_order_max)
+    most = {code: _price("COFFER_HEDGE_ORDER_MAX", code, text) for code, text in caps.items()}
+    (quote,) = _words("COFFER_HEDGE_QUOTE", settings.hedge_quote, _SYMBOL) or (CURRENCY,)
+    key, secret = settings.hedge_api_key, settings.hedge_api_secret
+    if key is None or secret is None:
+        raise Misconfigured("COFFER_HEDGE_API_KEY and COFFER_HEDGE_API_SECRET are needed by COFFER_HEDGE_EXCHANGE")
+    from exchanges.ccxt_hedge import CcxtVenue
+
+    password = settings.hedge_api_password
+    secrets = {"apiKey": key.get_secret_value(), "secret": secret.get_secret_value()}
+    secrets |= {} if password is None else {"password": password.get_secret_value()}
+    try:
+        return Hedging(CcxtVenue(settings.hedge_exchange, secrets), quote, most)
+    except LookupError as error:
+        raise Misconfigured(f"COFFER_HEDGE_EXCHANGE: {error}") from None
+
+
 def fixed_prices(text: str) -> Mapping[str, Decimal]:
     """`BTC=60000,XMR=150` as a table. Raises `Misconfigured`."""
-    found = {}
-    for symbol, price in _pairs("COFFER_RATES_FIXED", text).items():
-        if _PRICE.fullmatch(price) is None or Decimal(price) == 0:
-            raise Misconfigured(f"COFFER_RATES_FIXED: {symbol} must have a plain decimal price above zero")
-        found[symbol] = Decimal(price)
-    return found
+    table = _pairs("COFFER_RATES_FIXED", text)
+    return {symbol: _price("COFFER_RATES_FIXED", symbol, price) for symbol, price in table.items()}
 
 
 def _sources(names: tuple[str, ...]) -> tuple[RateSource, ...]:
@@ -62,6 +79,12 @@ def _sources(names: tuple[str, ...]) -> tuple[RateSource, ...]:
         return tuple(CcxtSource(name) for name in names)
     except LookupError as error:
         raise Misconfigured(f"COFFER_RATES_EXCHANGES: {error}") from None
+
+
+def _price(variable: str, name: str, text: str) -> Decimal:
+    if _PRICE.fullmatch(text) is None or Decimal(text) == 0:
+        raise Misconfigured(f"{variable}: {name} must have a plain decimal number above zero")
+    return Decimal(text)
 
 
 def _pairs(variable: str, text: str) -> dict[str, str]:

@@ -10,13 +10,14 @@ from sqlalchemy import insert, select
 
 import exchanges.registry
 import migrations
-from exchanges.protocol import Desk
+from exchanges.protocol import Desk, Hedging
 from jobs import (
     addresses,
     batch,
     delivery,
     deposit,
     escrow,
+    hedge,
     hedge_plan,
     hot,
     housekeeping,
@@ -63,6 +64,7 @@ def sagas() -> dict[str, Saga]:
     found["swap"] = swap.SWAP
     found["delivery"] = delivery.DELIVERY
     found["escrow"] = escrow.ESCROW
+    found["hedge"] = hedge.HEDGE
     found["task"] = tasks.saga(
         {
             "scan": partial(scan.scan, sagas=found),
@@ -137,13 +139,13 @@ def worker_services(settings: Settings, queue: str) -> Services:
     if queue == "webhooks" and found.webhooks is None:
         raise SettingsError("coffer: COFFER_WEBHOOK_KEY is needed by the worker of webhooks")
     if queue == "rates":
-        found.desk = _desk(settings)
+        found.desk, found.hedging = _exchanges(settings)
     return found
 
 
-def _desk(settings: Settings) -> Desk:
+def _exchanges(settings: Settings) -> tuple[Desk, Hedging | None]:
     try:
-        return exchanges.registry.desk(settings)
+        return exchanges.registry.desk(settings), exchanges.registry.hedging(settings)
     except exchanges.registry.Misconfigured as error:
         raise SettingsError(f"coffer: {error}") from None
 

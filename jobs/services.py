@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from sqlalchemy import Row, select
 
-from exchanges.protocol import Desk
+from exchanges.protocol import Desk, Hedging
 from jobs.row_mac import RowMac
 from jobs.signer import Signer
 from jobs.webhook_parts import Webhooks
@@ -38,6 +38,7 @@ class Services:
     redis: Redis | None = None  #: for the mirrors only: nothing is decided by what is in there
     export_dir: Path | None = None  #: where the heads of histories go every day
     desk: Desk | None = None  #: where rates come from; in the rates worker only
+    hedging: Hedging | None = None  #: there too, where an exchange is named for it
     webhooks: Webhooks | None = None  #: in the API and the webhooks worker
 
     def address_book(self, chain: str) -> AddressBook:
