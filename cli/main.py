@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "assets": ("cli.assets", "assets", "Coins and tokens."),
     "webhooks": ("cli.webhooks", "webhooks", "Where shops want their events, and what was delivered."),
     "rates": ("cli.rates", "rates", "Exchange rates, and fetching them now."),
+    "hedges": ("cli.hedges", "hedges", "The house's orders on an exchange."),
     "tasks": ("cli.tasks", "tasks", "Periodic work."),
     "verify-history": ("cli.histories", "verify_history", "That nobody has changed who owned what."),
     "mirror": ("cli.mirroring", "mirror", "What Redis shows of the database."),
