@@ -28,7 +28,7 @@ def past(rows: Iterable[Row[Any]]) -> list[View]:
 
 def _present(tx: Tx, code: str, currency: str, row: Row[Any] | None) -> View:
     if row is None:
-        nothing = {"price": None, "problem": "unavailable", "detail": "nothing was fetched yet", "spread_percent": None}
+        nothing: View = {"price": None, "problem": "unavailable", "detail": "nothing was fetched yet", "spread_percent": None}
         nothing |= {"quoted_at": None, "at": None, "sources": []}
         return {"asset": code, "currency": currency} | nothing | {"usable": False, "age_seconds": None}
     fresh = row.quoted_at is not None and row.quoted_at >= tx.now - rates.FRESH_US
