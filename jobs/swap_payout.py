@@ -64,7 +64,8 @@ def place(services: Services, tx: Tx, row: Row[Any]) -> None:
             made = withdrawal.request(tx, caller_of(now), swap_books.payout_order(now), services)
         write(tx, now, withdrawal_id=made.id)
     except (AssetPaused, AccountFrozen) as error:
-        reason = FUNDING_REVERSED if now.status_reason == FUNDING_REVERSED else error.code
+        waits = "paused" if isinstance(error, AssetPaused) else error.code
+        reason = FUNDING_REVERSED if now.status_reason == FUNDING_REVERSED else waits
         write(tx, now, due_us=AGAIN_US, status_reason=reason, status_detail=error.detail[:512])
     except (Refused, InvalidInput) as error:
         write(tx, now, status_reason=f"{GIVEN_UP}{error.code}", status_detail=error.detail[:512])

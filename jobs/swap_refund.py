@@ -13,6 +13,7 @@ from jobs.saga import Outcome
 from jobs.services import Services
 from jobs.swap_outcomes import Refunded, StillWaiting, announce
 from jobs.swap_payout import AGAIN_US, LOOK_US, UNPAID, caller_of, state_of, write
+from jobs.swap_state import FUNDING_REVERSED
 from jobs.withdrawal_terms import Order
 from ledger import postings
 from ledger.db import Tx
@@ -27,6 +28,8 @@ def refunding(row: Row[Any], services: Services) -> Outcome:
         if state == "completed":
             return Refunded(reason=row.status_reason, detail=row.status_detail, due_us=None, effect=announce)
         if state in UNPAID:
+            if row.status_reason == FUNDING_REVERSED:  # which has cancelled it: there is nothing to give back
+                return Refunded(reason=FUNDING_REVERSED, due_us=None, effect=announce)
             detail = "the refund was not paid; what came in is in the account's balance"
             return Refunded(reason=f"refund_{state}", detail=detail, due_us=None, effect=announce)
         return StillWaiting(reason=row.status_reason, detail=row.status_detail, due_us=LOOK_US)

@@ -109,7 +109,7 @@ def test_missing_rates_do_not_stop_what_has_its_rate(desk: Desk) -> None:
 def test_an_inventory_that_is_short_by_then_refunds(desk: Desk) -> None:
     swap_id = desk.open()
     desk.late()
-    other = desk.open(sell=5 * 10**8 - SELL, payout_address=None)
+    other = _bind_nearly_all(desk)
     desk.pay(swap_id, 5 * SELL)
     desk.settle()
     assert desk.state(swap_id) == ("refunded", "inventory_short")
@@ -187,14 +187,14 @@ def test_while_swaps_are_paused_money_waits_and_keeps_its_rate(desk: Desk) -> No
 
 def test_while_withdrawals_are_paused_payouts_and_refunds_wait(desk: Desk) -> None:
     swap_id, late = desk.open(), desk.open()
-    desk.send(swap_id)
+    desk.send(swap_id, blocks=0)
     desk.engine.tick()  # seen in time
     for code in ("BTC", "XMR"):
         desk.engine.database.run(lambda tx, c=code: pauses.stop(tx, c, "withdrawals", "a test", "test"), "test_pause")
     desk.late()
     desk.engine.set_rates(BTC="50000", XMR="150")
     desk.pay(late)
-    assert desk.state(swap_id) == ("executed", "asset_disabled")
+    assert desk.state(swap_id) == ("executed", "paused")
     assert desk.state(late) == ("refunding", "slippage_exceeded")
     desk.check()
     for code in ("BTC", "XMR"):
@@ -256,9 +256,15 @@ def test_a_refused_acceptance_leaves_nothing_behind(desk: Desk) -> None:
     desk.accept(taken["id"], desk.wish())
     with pytest.raises(QuoteUsed):
         desk.accept(taken["id"], desk.wish())
-    last = desk.quote(sell=10**8)
-    desk.open(sell=4 * 10**8 + SELL)
+    last = desk.quote(sell=5 * SELL)
+    _bind_nearly_all(desk)
     with pytest.raises(InventoryShort):
         desk.accept(last["id"], desk.wish())
-    assert len(engine.rows(swap)) == 2
+    assert len(engine.rows(swap)) == 3
     desk.check()
+
+
+def _bind_nearly_all(desk: Desk) -> int:
+    """Others wait with reservations of all but a small part of the inventory; one of them."""
+    desk.open(sell=24 * SELL, payout_address=None)
+    return desk.open(sell=24 * SELL - SELL // 2, payout_address=None)

@@ -72,7 +72,7 @@ def test_an_exchange_that_waits_for_its_payout_goes_on_when_the_deposit_is_back(
     swap = desk.open()
     desk.engine.database.run(lambda tx: pauses.stop(tx, "XMR", "withdrawals", "a test", "test"), "test_pause")
     desk.pay(swap)
-    assert desk.state(swap) == ("executed", "asset_disabled")
+    assert desk.state(swap) == ("executed", "paused")
     desk.engine.chain.reorg(6)
     desk.work()
     desk.engine.database.run(lambda tx: pauses.resume(tx, "XMR", "withdrawals", "test"), "test_pause")
