@@ -72,7 +72,7 @@ def _linked(facts: dict[str, Any], number: int, before: str) -> dict[str, Any]:
     return row | {"hash": digest(row)}
 
 
-def digest(values: Mapping[str, Any]) -> str:
+def digest(values: Mapping[Any, Any]) -> str:
     """SHA-256 over the row's facts as canonical JSON, the hash before included; 64 hex digits."""
     facts = [str(values[name]) if name == "units" else values[name] for name in _HASHED]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()

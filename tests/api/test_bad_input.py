@@ -179,6 +179,8 @@ def test_malformed_and_unknown_ids_are_404(shop: Shop, text: str) -> None:
         assert code(shop.get("/v1/" + path.format(text))) == (404, "not_found"), path
     for path in ("transfers/{}", "withdrawals/{}", "api_keys/{}"):
         assert code(shop.get("/v1/" + path.format(text))) == (404, "not_found"), path
+    for path in ("accounts/{}/ownership", "deposits/{}/ownership", "escrows/{}/ownership"):
+        assert code(shop.get("/v1/" + path.format(text))) == (404, "not_found"), path
     for path in ("withdrawals/{}/cancel", "withdrawals/{}/approve", "withdrawals/{}/reject", "api_keys/{}/rotate"):
         assert code(shop.post("/v1/" + path.format(text))) == (404, "not_found"), path
     order = {"from_account": text[:64], "to_account": text[:63] + "!", "asset": "BTC", "amount": "1", "reference": "r"}
