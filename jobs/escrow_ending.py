@@ -84,6 +84,7 @@ def resolve(tx: Tx, caller: Caller, escrow_id: int, vendor_units: int, buyer_uni
     _require(row, State.DISPUTED)
     pauses.check(tx, row.asset, "escrows")
     draft = Draft(tx, row)
+    draft.return_surplus("resolved")
     _require_whole(row, draft)
     rest = draft.parts.left - vendor_units
     if rest < 0:
