@@ -33,6 +33,7 @@ from ledger.schema import (
     payment,
     payment_item,
     posting,
+    swap,
     sweep,
     transfer,
     withdrawal,
@@ -48,6 +49,7 @@ TABLES: dict[str, Table] = {
     "withdrawal": withdrawal,
     "payment": payment,
     "sweep": sweep,
+    "swap": swap,
 }
 #: Rows of one kind in one answer; an account may have any number.
 EACH_MAX = 20
@@ -105,6 +107,7 @@ def _find(tx: Tx, text: str) -> Found:
     conditions["address"] += [address.c.address == text]
     conditions["account"] += [account.c.reference == text]
     conditions["transfer"] += [internal_transfer.c.reference == text]
+    conditions["swap"] += [swap.c.reference == text]
     sent = select(candidate.c.payment_id).where(candidate.c.txid == text)
     conditions["payment"] += [payment.c.id.in_(sent), payment.c.created == text]
     return {kind: _rows(tx, table, or_(*conditions[kind])) for kind, table in TABLES.items()}
@@ -115,6 +118,8 @@ def _related(tx: Tx, found: Found) -> Found:
     if owners := list(found["account"]):
         found["deposit"] |= _rows(tx, deposit, deposit.c.account_id.in_(owners))
         found["withdrawal"] |= _rows(tx, withdrawal, withdrawal.c.account_id.in_(owners))
+        found["swap"] |= _rows(tx, swap, swap.c.account_id.in_(owners))
+    _with_swaps(tx, found)
     addresses, withdrawals = list(found["address"]), list(found["withdrawal"])
     if addresses:
         found["deposit"] |= _rows(tx, deposit, deposit.c.address_id.in_(addresses))
@@ -128,6 +133,19 @@ def _related(tx: Tx, found: Found) -> Found:
         members = select(i.withdrawal_id).where(i.payment_id.in_(list(found["payment"])))
         found["withdrawal"] |= _rows(tx, withdrawal, withdrawal.c.id.in_(members), most=100)
     return _with_sweeps(tx, found)
+
+
+def _with_swaps(tx: Tx, found: Found) -> None:
+    """A swap with its address and its withdrawals, and each of these with its swap."""
+    s, rows = swap.c, found["swap"].values()
+    left = {i for row in rows for i in (row.withdrawal_id, row.refund_withdrawal_id) if i is not None}
+    homes = {row.address_id for row in rows if row.address_id is not None}
+    found["withdrawal"] |= _rows(tx, withdrawal, withdrawal.c.id.in_(left)) if left else {}
+    found["address"] |= _rows(tx, address, address.c.id.in_(homes)) if homes else {}
+    if named := list(found["withdrawal"]):
+        found["swap"] |= _rows(tx, swap, s.withdrawal_id.in_(named) | s.refund_withdrawal_id.in_(named))
+    homes = {row.purpose_id for row in found["address"].values() if row.purpose_kind == "swap"}
+    found["swap"] |= _rows(tx, swap, s.id.in_(homes)) if homes else {}
 
 
 def _with_sweeps(tx: Tx, found: Found) -> Found:
@@ -162,6 +180,9 @@ def _subject(tx: Tx, kind: str, row: Row[Any]) -> dict[str, Any]:
         "request_state",
     )
     shown: dict[str, Any] = {"kind": kind, "id": row.public_id}
+    if kind == "swap":
+        sides = {"sells": (row.sell_units, row.sell_asset), "buys": (row.buy_units, row.buy_asset)}
+        shown |= {name: amount(tx, *side) for name, side in sides.items()}
     if hasattr(row, "units"):
         shown["amount"] = amount(tx, row.units, row.asset)
     shown |= {name: getattr(row, name) for name in names if getattr(row, name, None) is not None}

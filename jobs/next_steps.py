@@ -26,6 +26,7 @@ def next_steps(tx: Tx, kind: str, row: Row[Any]) -> list[str]:
         "payment": _payment,
         "sweep": _sweep,
         "account": _account,
+        "swap": _swap,
     }
     return steps[kind](tx, row) if kind in steps else []
 
@@ -113,6 +114,21 @@ def _sweep(tx: Tx, row: Row[Any]) -> list[str]:
     if row.state == "swept":
         return []
     return [*_paused(tx, row.asset, "sweeps"), *_node(tx, row), f"{row.public_id}: wait; it goes on by itself"]
+
+
+def _swap(tx: Tx, row: Row[Any]) -> list[str]:
+    command = f"coffer swaps refund {row.public_id}"
+    paused = [step for code in (row.sell_asset, row.buy_asset) for step in _paused(tx, code, "swaps")]
+    if row.state in ("awaiting_deposit", "expired"):
+        back = [f"{command}   sends back what came in; --to-balance leaves it with the account"]
+        return [*paused, *(back if row.held_units else [])]
+    if row.state == "refunding" and row.held_units:
+        return [*_paused(tx, row.sell_asset, "withdrawals"), f"{command} --to-balance   does not wait for the payment"]
+    if row.state == "executed" and row.payout_address is not None:
+        return [*_paused(tx, row.buy_asset, "withdrawals"), f"{command} --to-balance   leaves what was bought there"]
+    if row.state in ("paying_out", "refunding"):
+        return [f"{row.public_id}: wait for its withdrawal"]
+    return []
 
 
 def _account(tx: Tx, row: Row[Any]) -> list[str]:
