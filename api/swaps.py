@@ -58,7 +58,7 @@ class NewSwap(Model):
     metadata: Metadata | None = None
 
 
-class Deposit(Shown):
+class SwapDeposit(Shown):
     address_id: str | None
     address: str | None = Field(description="null until the node watches it")
     address_status: str | None
@@ -84,7 +84,7 @@ class Swap(Shown):
     rounding: Money
     payout_address: str | None
     withdrawal: str | None = Field(description="The withdrawal that pays out what was bought")
-    deposit: Deposit | None
+    deposit: SwapDeposit | None
     metadata: dict[str, str] | None
     status: Status
     status_reason: str | None

@@ -106,10 +106,11 @@ def by_buy(terms: Terms, buy_units: int) -> Deal:
     return Deal(sell, buy_units, service, network, out - buy_units - service - network)
 
 
-def sell_most(terms: Terms, *, buy_units: int, out_units: int) -> int:
-    """The most that can be sold so that no more than these are bought, and leave the inventory."""
-    by_inventory = _up((out_units + 1) / terms.units_rate) - 1
-    return max(0, min(by_inventory, by_buy(terms, buy_units + 1).sell_units - 1))
+def sell_most(terms: Terms, *, buy_units: int | None = None, out_units: int | None = None) -> int:
+    """The most that can be sold so that no more than this is bought, or leaves the inventory."""
+    if out_units is not None:
+        return max(0, _up((out_units + 1) / terms.units_rate) - 1)
+    return by_buy(terms, (buy_units or 0) + 1).sell_units - 1
 
 
 def _down(value: Fraction) -> int:

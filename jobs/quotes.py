@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from jobs import pricing, rates, swap_terms, swap_view
 from jobs.caller import Caller
@@ -26,8 +26,7 @@ from ledger.schema import quote, swap, task
 #: How long a quote can be accepted (SPEC decision 16).
 OPEN_US = 60 * SECOND
 
-#: Quotes that nobody took are forgotten after this long, so many at a time.
-KEEP_US = 90 * 86_400 * SECOND
+#: Quotes that are closed in one go.
 BATCH = 500
 
 
@@ -89,22 +88,18 @@ def accept(tx: Tx, caller: Caller, public_id: str) -> Row[Any]:
 
 
 def task_step(row: Row[Any], services: Services) -> Ran:
-    """Task step for `quotes`: close what nobody took in time; forget it much later."""
+    """Task step for `quotes`: close what nobody took in time."""
 
-    def tidy(tx: Tx, own: Row[Any]) -> None:
+    def close(tx: Tx, own: Row[Any]) -> None:
         q = quote.c
-        over = tx.all(select(q.id).where(q.state == "open", q.expires_at <= tx.now).order_by(q.id).limit(BATCH))
+        over = tx.all(select(q.id).where(q.state == "open", q.expires_at <= tx.now).order_by(q.expires_at).limit(BATCH))
         still = q.id.in_([found.id for found in over]) & (q.state == "open")
         values = {"state": "expired", "version": q.version + 1, "updated_at": tx.now}
         tx.execute(update(quote).where(still).values(values))
-        old = (q.state == "expired") & (q.expires_at < tx.now - KEEP_US)
-        gone = tx.all(select(q.id).where(old).order_by(q.id).limit(BATCH))
-        if gone:
-            tx.execute(delete(quote).where(q.id.in_([found.id for found in gone]), q.state == "expired"))
-        if BATCH in (len(over), len(gone)):
+        if len(over) == BATCH:
             tx.wake("task", own.id)
 
-    return Ran(effect=tidy)
+    return Ran(effect=close)
 
 
 def _keep_fresh(tx: Tx) -> None:

@@ -19,6 +19,7 @@ from jobs.pricing import DEAL_COLUMNS, Deal
 from jobs.withdrawal_terms import Order
 from ledger import accounts, history, ownership, postings
 from ledger.accounts import Owner
+from ledger.crashpoint import crashpoint
 from ledger.db import Tx
 from ledger.errors import InsufficientFunds, InventoryShort, LedgerBroken, QuoteUsed, ReferenceExists
 from ledger.ids import new_id
@@ -111,6 +112,7 @@ def execute(tx: Tx, row: Row[Any], *, source: Owner, deal: Deal | None = None) -
     _lock(tx, now, source)
     sell = [Leg(source, FREE, done.sell_units)]
     postings.post(tx, f"swap:{row.id}:sell", "swap", now.sell_asset, sell, ref)
+    crashpoint("swap.between_legs")
     buy = [
         Leg(RESERVED, FREE, now.reserved_units),
         Leg(FREE, owner, done.buy_units + done.network_fee_units),

@@ -19,35 +19,32 @@ from ledger.policy import AssetPolicy
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One pair now. All limits but `free_units` (what the inventory of the bought asset can give) are of the sold one.
-
-    `sell_policy_units` is the most that the rules let pass, `sell_most_units` also what the inventory can pay for.
-    """
+    """One pair now. Both sides have their bounds by the rules; `free_units` is what the inventory of the bought asset
+    can give. `sell_least_units` and `sell_most_units` are what can be sold by all of these together."""
 
     sell: Asset
     buy: Asset
     terms: Terms
     sell_price: Price
     buy_price: Price
+    sell_bounds: tuple[int, int]
+    buy_bounds: tuple[int, int]
     sell_least_units: int
-    sell_policy_units: int
     sell_most_units: int
     free_units: int
 
     def check(self, deal: Deal, pointer: str = "/sell_amount") -> None:
         """Raises `InvalidAmount` (`amount_below_minimum`), `LimitExceeded`, `InventoryShort`, naming the bound."""
-        if deal.buy_units <= 0 or deal.sell_units < self.sell_least_units:
-            least = f"at least {self._sold(self.sell_least_units)} must be sold for {self.buy.code}"
-            raise InvalidAmount(pointer, least, "amount_below_minimum")
-        if deal.sell_units > self.sell_policy_units:
-            most = f"at most {self._sold(self.sell_policy_units)} can be sold for {self.buy.code} in one swap"
-            raise LimitExceeded(most, pointer=pointer)
+        sides = ((deal.sell_units, self.sell_bounds, self.sell), (deal.buy_units, self.buy_bounds, self.buy))
+        for units, (least, most), coin in sides:
+            if units < least:
+                rule = f"{_amount(least, coin)} is the least, which takes {_amount(self.sell_least_units, self.sell)}"
+                raise InvalidAmount(pointer, rule, "amount_below_minimum")
+            if units > most:
+                raise LimitExceeded(f"{_amount(most, coin)} is the most in one swap", pointer=pointer)
         if deal.out_units > self.free_units:
-            now = f"the house has {self.buy.code} for {self._sold(self.sell_most_units)} now"
+            now = f"the house has {self.buy.code} for {_amount(self.sell_most_units, self.sell)} now"
             raise InventoryShort(now, pointer=pointer)
-
-    def _sold(self, units: int) -> str:
-        return f"{format_units(units, self.sell.decimals)} {self.sell.code}"
 
 
 def market(tx: Tx, sell: Asset, buy: Asset, services: Services, *, payout: bool, reserved_units: int = 0) -> Market:
@@ -64,22 +61,22 @@ def market(tx: Tx, sell: Asset, buy: Asset, services: Services, *, payout: bool,
         max(sells.swap_fee_ppm, buys.swap_fee_ppm),
         network,
     )
-    least, most = buys.swap_minimum_units, buys.swap_maximum_units
+    least, most = max(1, buys.swap_minimum_units), buys.swap_maximum_units
     if payout:
         least, most = max(least, buys.withdrawal_minimum_units), min(most, buys.withdrawal_maximum_units)
     free = balances.get(tx, accounts.house("inventory"), buy.code) + reserved_units
-    unbounded = pricing.by_buy(terms, most).out_units
-    by_policy = min(sells.swap_maximum_units, pricing.sell_most(terms, buy_units=most, out_units=unbounded))
+    sell_most = min(pricing.sell_most(terms, buy_units=most), pricing.sell_most(terms, out_units=free))
     return Market(
         sell,
         buy,
         terms,
         prices[sell.code],
         prices[buy.code],
-        max(1, sells.swap_minimum_units, pricing.by_buy(terms, max(1, least)).sell_units),
-        by_policy,
-        min(by_policy, pricing.sell_most(terms, buy_units=most, out_units=free)),
-        free,
+        sell_bounds=(max(1, sells.swap_minimum_units), sells.swap_maximum_units),
+        buy_bounds=(least, most),
+        sell_least_units=max(1, sells.swap_minimum_units, pricing.by_buy(terms, least).sell_units),
+        sell_most_units=min(sells.swap_maximum_units, sell_most),
+        free_units=free,
     )
 
 
@@ -97,6 +94,10 @@ def payee(tx: Tx, text: str, asset: Asset, account_id: int, services: Services, 
         return payee_of(tx, Order(account_id, asset.code, None, text, ""), asset, services)
     except InvalidAddress as error:
         raise InvalidAddress(pointer, f"{error.detail} (it must be paid in {asset.code})", error.code) from None
+
+
+def _amount(units: int, coin: Asset) -> str:
+    return f"{format_units(units, coin.decimals)} {coin.code}"
 
 
 def _rate(sell: Price, buy: Price) -> Decimal:

@@ -11,6 +11,7 @@ from devstack.anvil import Anvil
 from ledger.db import Database
 from tests import databases
 from tests.clock import Clock
+from tests.flows.books_engine import BooksEngine
 from tests.flows.engine import Engine
 from tests.flows.ethereum_engine import EthereumEngine
 from tests.flows.swap_desk import Desk
@@ -50,3 +51,15 @@ def trades(database: Database, tmp_path: Path) -> TradeEngine:
 def desk(trades: TradeEngine, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Where swaps by deposit are made, with a clock to put forward."""
     return Desk(trades, Clock(monkeypatch))
+
+
+@pytest.fixture
+def counter(database: Database, tmp_path: Path) -> BooksEngine:
+    """Requests alone, on money by the books."""
+    return BooksEngine(tmp_path, database)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The database's clock, to be put forward."""
+    return Clock(monkeypatch)

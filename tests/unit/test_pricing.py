@@ -95,16 +95,15 @@ def test_there_and_back_never_gains_even_without_spread_and_fees(
     assert back.buy_units <= units
 
 
-@given(TERMS, UNITS, UNITS)
-def test_the_most_that_can_be_sold_keeps_both_bounds_and_no_more_could_be(terms: Terms, buy: int, out: int) -> None:
-    most = sell_most(terms, buy_units=buy, out_units=out)
-    assert by_sell(terms, most).buy_units <= buy
-    assert by_sell(terms, most).out_units <= max(out, 0) or by_sell(terms, most).buy_units == 0
-    above = by_sell(terms, most + 1)
-    assert above.buy_units > buy or _leaving(terms, most + 1) > out
+@given(TERMS, UNITS)
+def test_the_most_that_can_be_sold_keeps_its_bound_and_one_unit_more_does_not(terms: Terms, bound: int) -> None:
+    by_bought = sell_most(terms, buy_units=bound)
+    assert by_sell(terms, by_bought).buy_units <= bound < by_sell(terms, by_bought + 1).buy_units
+    by_inventory = sell_most(terms, out_units=bound)
+    assert leaving(terms, by_inventory) <= bound < leaving(terms, by_inventory + 1)
 
 
-def _leaving(terms: Terms, sell_units: int) -> int:
+def leaving(terms: Terms, sell_units: int) -> int:
     exact = fair(terms, sell_units)
     return exact.numerator // exact.denominator
 
