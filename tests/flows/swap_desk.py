@@ -65,8 +65,11 @@ class Desk:
         return txid
 
     def send(self, swap_id: int, units: int = SELL, blocks: int = 6) -> str:
-        home = self.engine.row(address, self.row(swap_id).address_id)
-        return self.engine.pay_in(home.address, units, "BTC", blocks)
+        return self.engine.pay_in(self.home(swap_id).address, units, "BTC", blocks)
+
+    def home(self, swap_id: int) -> Row[Any]:
+        """The row of the address that it waits at."""
+        return self.engine.row(address, self.row(swap_id).address_id)
 
     def mine(self, blocks: int = 6) -> None:
         self.engine.chain.mine(blocks)
