@@ -9,13 +9,24 @@ from ledger.schema.chains import DEPOSIT_STATES
 from ledger.schema.exits import WITHDRAWAL_STATES
 from ledger.schema.trades import ESCROW_STATES, SWAP_STATES
 
+#: What is told of an escrow beside its states.
+_OF_ESCROWS = (
+    "partially_funded",
+    "paid_in",
+    "awaiting_decision",
+    "funding_returned",
+    "funding_reversed",
+    "partially_released",
+    "partially_refunded",
+)
+
 #: resource -> what may follow the dot.
 EVENTS: dict[str, tuple[str, ...]] = {
-    "address": ("underpaid", "paid", "overpaid", "expired"),
+    "address": ("underpaid", "paid", "overpaid", "expired", "paid_late"),
     "deposit": DEPOSIT_STATES,
     "transfer": ("completed",),
     "withdrawal": WITHDRAWAL_STATES,
-    "escrow": (*ESCROW_STATES, "partially_funded", "partially_released", "partially_refunded"),
+    "escrow": (*ESCROW_STATES, *_OF_ESCROWS),
     "swap": SWAP_STATES,
     "webhook_endpoint": ("disabled",),
     "alarm": ("raised",),

@@ -79,6 +79,7 @@ def make_settings(database: Database, **changes: Any) -> Settings:
         "database_url": database.engine.url.render_as_string(hide_password=False),
         "api_secret": SECRET,
         "row_mac_key": "6b" * 32,
+        "webhook_key": "7c" * 32,
         "bitcoin_rpc_url": "fake:/nowhere",
         "api_rate_limit": "1000000/minute",
     }
