@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "payments": ("cli.payments", "payments", "What leaves, or left, for a chain."),
     "accounts": ("cli.accounts", "accounts", "Freeze, unfreeze and write off."),
     "treasury": ("cli.treasury", "treasury", "The house's own money: where it lies, addresses for it."),
+    "inventory": ("cli.inventory", "inventory", "What the house has for swaps, and what they earn."),
     "sweep": ("cli.sweeps", "sweep", "What lies on indices, and collecting it."),
     "eth": ("cli.ethereum", "eth", "The Ethereum seed, and contracts."),
     "assets": ("cli.assets", "assets", "Coins and tokens."),

@@ -21,7 +21,6 @@ from ledger.db import Tx
 from ledger.errors import InsufficientFunds, InvalidInput
 from ledger.ids import new_id
 from ledger.money import Asset, format_units
-from ledger.policy import AssetPolicy
 from ledger.postings import Leg
 from ledger.schema import asset
 
@@ -39,6 +38,11 @@ class Position:
     low: int  #: below this much free inventory there is an alarm
     high: int  #: above this much, too; 0: never
     capital: int
+
+    @property
+    def note(self) -> str | None:
+        """`low` or `high` while there is an alarm."""
+        return "low" if self.free < self.low else "high" if 0 < self.high < self.free else None
 
 
 def positions(tx: Tx) -> list[Position]:
@@ -79,22 +83,20 @@ def task_step(row: Row[Any], services: Services) -> Ran:
     """Task step for `inventory`: alarms while there is too little or too much of an asset."""
 
     def watch(tx: Tx, _: Row[Any]) -> None:
-        for each in tx.all(select(asset.c.code, asset.c.decimals).where(asset.c.enabled == 1)):
-            free = balances.get(tx, FREE, each.code)
-            _watch(tx, Asset(each.code, "", each.decimals), free, policy.of(tx, each.code))
+        for each in positions(tx):
+            _watch(tx, each)
 
     return Ran(effect=watch)
 
 
-def _watch(tx: Tx, coin: Asset, free: int, rules: AssetPolicy) -> None:
-    low, high = rules.inventory_low_units, rules.inventory_high_units
-    bounds = (("inventory_low", free < low, low), ("inventory_high", 0 < high < free, high))
-    for name, wrong, bound in bounds:
-        if wrong:
-            has, limit = (f"{format_units(units, coin.decimals)} {coin.code}" for units in (free, bound))
-            alarms.raise_(tx, name, f"inventory:{coin.code}", f"{has} are free, the bound is {limit}")
+def _watch(tx: Tx, each: Position) -> None:
+    for name, bound in (("low", each.low), ("high", each.high)):
+        alarm, subject = f"inventory_{name}", f"inventory:{each.asset}"
+        if each.note == name:
+            has, limit = (f"{format_units(units, each.decimals)} {each.asset}" for units in (each.free, bound))
+            alarms.raise_(tx, alarm, subject, f"{has} are free, the bound is {limit}")
         else:
-            alarms.clear(tx, f"inventory:{coin.code}", name)
+            alarms.clear(tx, subject, alarm)
 
 
 def _move(tx: Tx, action: str, coin: Asset, leg: Leg, actor: str) -> None:
