@@ -19,7 +19,7 @@ from wallets.protocol import Output
 MONERO_NAMES = "xmr-"
 #: Both coins are credited and final at the same depths, so that one word says when.
 POLICY = {
-    "BTC": chain_bitcoin.POLICY["BTC"] | {"payment_window_ms": 0},
+    "BTC": {"payment_window_ms": 0, "address_watch_ahead": 100},
     "XMR": {
         "payment_window_ms": 0,
         "address_watch_ahead": 100,

@@ -64,6 +64,11 @@ class Client:
     def noted(self, name: str) -> str:
         return str(self._memory["notes"][name])
 
+    @property
+    def notes(self) -> dict[str, str]:
+        found: dict[str, str] = self._memory["notes"]
+        return found
+
     def _send(self, app: Flask, name: str, path: str, body: dict[str, Any] | None, holder: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._memory['tokens'][holder]}", "Idempotency-Key": name}
         answer = app.test_client().post(path, json=body, headers=headers)

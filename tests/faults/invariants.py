@@ -213,7 +213,7 @@ def repeats(world: World) -> list[str]:
 def expected(world: World, ends: Ends) -> list[str]:
     """The flow's own outcome."""
     found = []
-    states = {row.reference: row.state for row in world.rows(withdrawal)}
+    states = {_told(world, row.reference): row.state for row in world.rows(withdrawal)}
     if states != ends.withdrawals:
         found.append(f"withdrawals ended as {states}, should be {dict(ends.withdrawals)}")
     seen = tuple(sorted(row.state for row in world.rows(deposit)))
@@ -228,11 +228,19 @@ def expected(world: World, ends: Ends) -> list[str]:
     wanted = {_owner(world, ids, name, "available"): units for name, units in ends.available.items()}
     wanted |= {_owner(world, ids, name, "receivable"): units for name, units in ends.receivable.items()}
     wanted |= {((row_id, "held"), world.kind.coin.code): 0 for row_id in ids.values()}
+    wanted |= {_owner(world, ids, name, "held"): units for name, units in ends.held.items()}
     for (owner, code), units in wanted.items():
         there = world.database.read(lambda tx, o=owner, c=code: balances.get(tx, o, c))
         if there != units:
             found.append(f"account {owner[0]}: {owner[1]} of {code} is {there}, should be {units}")
     return found + _house(world, ends)
+
+
+def _told(world: World, reference: str) -> str:
+    """The reference of a withdrawal; of one that a swap made, with the swap's own reference in place of its id."""
+    for row in world.rows(swap):
+        reference = reference.replace(row.public_id, row.reference)
+    return reference
 
 
 def _house(world: World, ends: Ends) -> list[str]:

@@ -18,7 +18,6 @@ from ledger.db import Database, Tx
 from ledger.schema import (
     balance,
     escrow,
-    event,
     frozen_part,
     hold,
     hold_end,
@@ -177,7 +176,6 @@ def _ended(tx: Tx) -> list[str]:
         found += _left(row, "swap", row.reference, SWAP_ENDED)
     for row in tx.all(select(webhook_delivery)):
         found += _left(row, "delivery", row.public_id, {"delivered", "failed"})
-    found += [f"event {row.public_id} has no number" for row in tx.all(select(event)) if row.sequence is None]
     return found
 
 

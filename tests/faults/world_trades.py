@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import Table, insert, update
+from sqlalchemy import Connection, Table, insert, update
 
 import exchanges.registry
 from jobs import inventory, treasury
 from jobs.assets import DatabaseDirectory
+from ledger.db import Database
 from ledger.money import format_units
-from ledger.schema import rate
+from ledger.schema import address, rate
 from tests.faults.chain_trades import PRICES
 from tests.faults.place import Place
 from tests.faults.world import HOUR_US, World
@@ -30,6 +32,7 @@ class TradeWorld(World):
             for chain in self.kind.chains
         }
         self.services.desk = exchanges.registry.desk(self.settings)
+        _set_clock(int(self.client.notes.get(_AHEAD, 0)))
 
     # Before a flow begins
 
@@ -50,14 +53,37 @@ class TradeWorld(World):
             values = {"asset": code, "currency": "USD", "price": str(Decimal(price)), "spread_ppm": 0, "at": at}
             self._raw(insert(rate).values(values | {"sources": [source], "quoted_at": at}))
 
+    def plan(self) -> None:
+        """Remember a moment that is in the future whenever it is asked for."""
+        far = datetime.fromtimestamp(self.database.now() / 1e6, UTC) + timedelta(days=300)
+        self.client.note("later", far.isoformat(timespec="seconds"))
+
     # What a shop asks for
 
-    def post(self, name: str, path: str, holder: str = "ann", **body: Any) -> Any:
-        """A call whose `account`-like fields are names of earlier calls."""
-        return self.ask(name, path, holder, **body)
+    def escrow(self, name: str, buyer: str, vendor: str, units: int, **terms: Any) -> None:
+        """In BTC. A moment named `later` is far ahead, and the same at each repeat."""
+        terms = {key: self.client.noted(value) if value == "later" else value for key, value in terms.items()}
+        ends = {"buyer": self.client.id_of(buyer), "vendor": self.client.id_of(vendor)}
+        amount = self.amount(units, "BTC")
+        self.ask(name, "escrows", **ends, asset="BTC", amount=amount, reference=name, **terms)
+
+    def quote(self, name: str, sell: str, buy: str, units: int, **more: Any) -> None:
+        self.ask(name, "quotes", sell=sell, buy=buy, sell_amount=self.amount(units, sell), **more)
+
+    def swap(self, name: str, quote: str, account: str, **terms: Any) -> None:
+        """Payees are named as those of withdrawals."""
+        for field in {"payout_address", "refund_address"} & terms.keys():
+            terms[field] = self.outside.payee(terms[field])
+        ids = {"quote": self.client.id_of(quote), "account": self.client.id_of(account)}
+        self.ask(name, "swaps", **ids, reference=name, **terms)
 
     def amount(self, units: int, code: str) -> str:
         return format_units(units, self.asset(code).decimals)
+
+    def _address(self, name: str) -> str:
+        """Also the one that an escrow or a swap waits at."""
+        answer = self.client.answer_of(name)
+        return str((answer.get("deposit") or answer)["address"])
 
     # Time and work
 
@@ -97,9 +123,27 @@ class TradeWorld(World):
     def close_the_day(self) -> None:
         for chain in self.kind.chains:
             self._run_tasks(chain, f"reconcile:{chain}")
-        self._run_tasks("tasks", "sequence", "requests", "quotes", "inventory", "snapshot", "audit", "heads", "tidy")
+        self._run_tasks("tasks", "requests", "quotes", "inventory", "sequence", "snapshot", "audit", "heads", "tidy")
 
     def over(self, table: Table, name: str, *moments: str) -> None:
-        """These moments of the row that a call made are over."""
+        """These moments of the row that a call made are over, as those of its address."""
         mine = table.c.public_id == self.client.id_of(name)
         self._raw(update(table).where(mine).values(dict.fromkeys(moments, 1)))
+        if self.client.answer_of(name).get("address") is not None:
+            self._raw(update(address).where(address.c.address == self._address(name)).values(expires_at=1))
+
+    def forward(self, minutes: int) -> None:
+        """The database's clock goes on by so much, for this life and all after it."""
+        self.client.note(_AHEAD, str(minutes * 60_000_000))
+        _set_clock(minutes * 60_000_000)
+
+
+_AHEAD = "clock ahead"
+_real_now = Database._now
+
+
+def _set_clock(ahead_us: int) -> None:
+    def now(database: Database, connection: Connection) -> int:
+        return _real_now(database, connection) + ahead_us
+
+    Database._now = now  # type: ignore[method-assign]
