@@ -26,7 +26,8 @@ def chain(tx: Tx, subject: Subject, before: int | None, limit: int) -> Page:
     """A subject's rows older than row id `before`. Verified: each is as it was written and follows from the one before
     it, and the newest of all is the chain's head. What is older is verified by the pages that show it."""
     o, h = ownership.c, ownership_head.c
-    rows = _page(tx, select(ownership).where(o.subject_kind == subject[0], o.subject_id == subject[1]), before, limit)
+    query = select(ownership).where(o.subject_kind == subject[0], o.subject_id == subject[1])
+    rows = _page(tx, query.order_by(o.number.desc()), before, limit)  # numbers and ids grow together
     verified = _as_written(rows[:limit]) and all(_follows(new, old) for new, old in pairwise(rows))
     if len(rows) <= limit and rows:
         verified = verified and (rows[-1].number, rows[-1].previous_hash) == (1, GENESIS)
@@ -40,14 +41,15 @@ def chain(tx: Tx, subject: Subject, before: int | None, limit: int) -> Page:
 
 def of_account(tx: Tx, account_id: int, before: int | None, limit: int) -> Page:
     """The rows of all histories by which this account came to own something. Verified: each is as it was written."""
-    rows = _page(tx, select(ownership).where(ownership.c.account_id == account_id), before, limit)
+    query = select(ownership).where(ownership.c.account_id == account_id)
+    rows = _page(tx, query.order_by(ownership.c.id.desc()), before, limit)
     return Page(rows, _as_written(rows[:limit]))
 
 
 def _page(tx: Tx, query: Select[Any], before: int | None, limit: int) -> list[Row[Any]]:
     if before is not None:
         query = query.where(ownership.c.id < before)
-    return list(tx.all(query.order_by(ownership.c.id.desc()).limit(limit + 1)))
+    return list(tx.all(query.limit(limit + 1)))
 
 
 def _as_written(rows: Sequence[Row[Any]]) -> bool:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from ledger.accounts import Owner
 from ledger.db import Tx
@@ -57,14 +57,14 @@ def record(
     head = _head(tx, subject)
     if head is None:
         row = _linked(facts, 1, GENESIS)
-        if _begin(tx, row):
-            tx.execute(insert(ownership).values(row))
+        if tx.execute(_BEGIN, _head_of(row)).rowcount == 1:
+            tx.execute(_ADD, row)
             return
         head = _head(tx, subject)  # another transaction was first
         assert head is not None
     row = _linked(facts, head.number + 1, head.hash)
-    tx.execute(insert(ownership).values(row))
-    tx.execute(update(ownership_head).where(_of_subject(subject)).values(number=row["number"], hash=row["hash"]))
+    tx.execute(_ADD, row)
+    tx.execute(_MOVE, {"kind": subject[0], "row_id": subject[1], "number": row["number"], "hash": row["hash"]})
 
 
 def _linked(facts: dict[str, Any], number: int, before: str) -> dict[str, Any]:
@@ -85,22 +85,22 @@ def of(tx: Tx, subject: Subject) -> list[Row[Any]]:
     return list(tx.all(query.order_by(o.number)))
 
 
-def _of_subject(subject: Subject) -> ColumnElement[bool]:
-    h = ownership_head.c
-    return (h.subject_kind == subject[0]) & (h.subject_id == subject[1])
-
-
 def _head(tx: Tx, subject: Subject) -> Row[Any] | None:
     """(number, hash) of the newest row, locked until the transaction ends."""
-    h = ownership_head.c
-    return tx.first(select(h.number, h.hash).where(_of_subject(subject)).with_for_update())
+    return tx.execute(_HEAD, {"kind": subject[0], "row_id": subject[1]}).first()
 
 
-def _begin(tx: Tx, row: dict[str, Any]) -> bool:
-    """Make the head of a chain whose first row this is; False when another transaction has. One statement, and no
-    savepoint around it: most chains begin with a deposit's credit, which has to be quick."""
-    head = insert(ownership_head).prefix_with("OR IGNORE", dialect="sqlite")
-    for dialect in ("mysql", "mariadb"):
-        head = head.prefix_with("IGNORE", dialect=dialect)
-    values = {name: row[name] for name in ("subject_kind", "subject_id", "number", "hash")}
-    return tx.execute(head.values(values)).rowcount == 1
+def _head_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("subject_kind", "subject_id", "number", "hash")}
+
+
+# Statements, built once: most chains begin with a deposit's credit, which has to be quick.
+
+_h = ownership_head.c
+_OURS = (_h.subject_kind == bindparam("kind")) & (_h.subject_id == bindparam("row_id"))
+_HEAD = select(_h.number, _h.hash).where(_OURS).with_for_update()
+#: Makes the head of a chain that begins; changes nothing when another transaction has. No savepoint is needed for it.
+_BEGIN = insert(ownership_head).prefix_with("OR IGNORE", dialect="sqlite").prefix_with("IGNORE", dialect="mysql")
+_BEGIN = _BEGIN.prefix_with("IGNORE", dialect="mariadb")
+_ADD = insert(ownership)
+_MOVE = update(ownership_head).where(_OURS).values(number=bindparam("number"), hash=bindparam("hash"))
