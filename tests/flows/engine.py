@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Row, insert, select, update
 
-from jobs import accounts, addresses, bootstrap, reconcile, withdrawal
+from jobs import accounts, addresses, bootstrap, ownership_verify, reconcile, withdrawal
 from jobs.caller import Caller
 from jobs.row_mac import RowMac
 from jobs.runtime import Runtime
@@ -182,8 +182,9 @@ class Engine:
         return self.row(account, account_id).frozen_reason
 
     def check_invariants(self) -> None:
-        """I1, I2, I6, I7: the books add up, and agree with the chain to the atom."""
+        """I1, I2, I6, I7: the books add up, and agree with the chain to the atom and with the ownership histories."""
         assert self.database.read(balances.faults) == []
+        assert ownership_verify.verify(self.database).faults == ()
         for report in reconcile.reconcile(self.services, self.name):
             assert report.unexplained_units == 0, report
 
