@@ -7,7 +7,7 @@ one) it makes up an id of its own, and a reply that is lost would be a second or
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import ccxt
@@ -40,7 +40,8 @@ class CcxtVenue:
         if name not in VENUES:
             raise LookupError(f"{name} is none of {', '.join(VENUES)}")
         self.name = name
-        self._exchange = open_exchange(name, base_url=base_url, **secrets)
+        # As text: of an order in Decimal mode ccxt loses the average price, and makes up a cost from the limit.
+        self._exchange = open_exchange(name, base_url=base_url, number=str, enableLastJsonResponse=True, **secrets)
 
     def place(self, order: Order) -> str:
         """As the protocol says. The call is made once: ccxt repeats nothing by itself, and neither do we."""
@@ -77,11 +78,11 @@ class CcxtVenue:
         try:
             self._exchange.load_markets()
             market = self._exchange.market(order.pair)
-            amount = Decimal(self._exchange.amount_to_precision(order.pair, order.amount))
-            limit = Decimal(self._exchange.price_to_precision(order.pair, order.limit))
+            amount = Decimal(self._exchange.amount_to_precision(order.pair, format(order.amount, "f")))
+            limit = Decimal(self._exchange.price_to_precision(order.pair, format(order.limit, "f")))
+            least, cost = (_number(market["limits"][name]["min"]) for name in ("amount", "cost"))
         except Exception as error:  # noqa: BLE001  # no order was sent
             raise OrderRefused(_told(error)) from None
-        least, cost = market["limits"]["amount"]["min"], market["limits"]["cost"]["min"]
         if amount <= 0 or (least is not None and amount < least) or (cost is not None and amount * limit < cost):
             raise OrderRefused(f"{amount} {order.pair} is less than {self.name} trades")
         return amount, limit
@@ -89,17 +90,32 @@ class CcxtVenue:
     def _shown(self, pair: str, client_order_id: str) -> Iterable[Mapping[str, Any]]:
         wanted = {"clientOrderId": client_order_id}
         if VENUES[self.name] == _DIRECT:
-            return [self._exchange.fetch_order(None, pair, wanted)]
-        there = self._exchange.fetch_open_orders(pair, params=wanted)
-        return [*there, *self._exchange.fetch_closed_orders(pair, params=wanted)]
+            return self._read([self._exchange.fetch_order(None, pair, wanted)])
+        there = self._read(self._exchange.fetch_open_orders(pair, params=wanted))
+        return [*there, *self._read(self._exchange.fetch_closed_orders(pair, params=wanted))]
+
+    def _read(self, found: list[Any]) -> list[Any]:
+        """What ccxt made of the last answer. It takes a page that is no JSON for an empty list."""
+        if not isinstance(self._exchange.last_json_response, dict):
+            raise ccxt.BadResponse("no JSON")
+        return found
 
     def _found(self, shown: Mapping[str, Any]) -> FoundOrder:
-        filled, status = shown.get("filled"), shown.get("status")
+        filled, status = _number(shown.get("filled")), shown.get("status")
         known = status in ("open", "closed", "canceled", "expired", "rejected")
-        if not known or not isinstance(filled, Decimal) or not filled.is_finite() or filled < 0:
+        if not known or filled is None or filled < 0:
             raise VenueUnavailable(f"{self.name} shows an order that cannot be read")
-        numbers = {name: value for name in ("average", "cost") if isinstance(value := shown.get(name), Decimal)}
-        return FoundOrder(str(shown["id"]), status != "open", filled, numbers.get("average"), numbers.get("cost"))
+        average, cost = _number(shown.get("average")), _number(shown.get("cost"))
+        return FoundOrder(str(shown["id"]), status != "open", filled, average, cost)
+
+
+def _number(text: Any) -> Decimal | None:
+    """None for what is no number."""
+    try:
+        found = Decimal(text) if isinstance(text, str) else None
+    except InvalidOperation:
+        return None
+    return found if found is not None and found.is_finite() else None
 
 
 def _told(error: Exception) -> str:

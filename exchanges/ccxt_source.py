@@ -82,12 +82,12 @@ class CcxtSource:
         return market is not None and bool(market.get("spot")) and market.get("active") is not False
 
 
-def open_exchange(name: str, *, base_url: str | None = None, **options: Any) -> Any:
-    """An exchange of ccxt's in Decimal mode. Raises `LookupError` for a name that it does not know."""
+def open_exchange(name: str, *, base_url: str | None = None, number: type = Decimal, **options: Any) -> Any:
+    """An exchange of ccxt's whose numbers are of this kind, never floats. Raises `LookupError` for an unknown name."""
     if name not in ccxt.exchanges:
         raise LookupError(f"{name} is no exchange that ccxt {ccxt.__version__} knows")
     exchange = getattr(ccxt, name)({"timeout": TIMEOUT_MS, "enableRateLimit": True} | options)
-    exchange.number = Decimal  # otherwise numbers pass through binary floats
+    exchange.number = number
     if base_url is not None:
         exchange.urls["api"] = _moved(exchange.urls["api"], base_url)
         exchange.throttle = lambda *_: None  # our own server is asked as fast as it answers

@@ -125,7 +125,7 @@ def _intend(tx: Tx, row: Row[Any]) -> bool:
 
 def _told(found: FoundOrder) -> dict[str, Any]:
     numbers = {"filled": found.filled, "average_price": found.average_price, "cost": found.cost}
-    texts = {name: None if value is None else format(value, "f")[:64] for name, value in numbers.items()}
+    texts = {name: None if value is None else format(value.normalize(), "f")[:64] for name, value in numbers.items()}
     return texts | {"venue_order_id": found.venue_order_id[:128]}
 
 

@@ -28,7 +28,7 @@ def listing(tx: Tx, *, everything: bool) -> list[dict[str, Any]]:
 
 
 def look_again(tx: Tx, public_id: str, actor: str) -> None:
-    """Look an unclear order up once more, for as long as a new one. Raises `NotFound`, `StateConflict`."""
+    """Look an unclear order up once more. Raises `NotFound`, `StateConflict`."""
     row = _locked(tx, public_id, State.REVIEW)
     if row.placed_at is None:  # its worker died again and again before anything was sent
         moves.move(tx, HEDGE, row, State.FAILED, reason="never_sent", actor=actor)
