@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "held": ("cli.deposits", "held", "Deposits that belong to nobody yet."),
     "deposits": ("cli.deposits", "deposits", "Decide about held deposits."),
     "withdrawals": ("cli.withdrawals", "withdrawals", "Withdrawals that wait for a person."),
+    "escrows": ("cli.escrows", "escrows", "Escrows that wait for a person, and what reorganisations froze."),
     "swaps": ("cli.swaps", "swaps", "Swaps that are under way, and refunds by hand."),
     "payments": ("cli.payments", "payments", "What leaves, or left, for a chain."),
     "accounts": ("cli.accounts", "accounts", "Freeze, unfreeze and write off."),

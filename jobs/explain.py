@@ -27,9 +27,11 @@ from ledger.schema import (
     audit,
     candidate,
     deposit,
+    escrow,
     event,
     internal_transfer,
     ledger_account,
+    ownership,
     payment,
     payment_item,
     posting,
@@ -49,6 +51,7 @@ TABLES: dict[str, Table] = {
     "withdrawal": withdrawal,
     "payment": payment,
     "sweep": sweep,
+    "escrow": escrow,
     "swap": swap,
 }
 #: Rows of one kind in one answer; an account may have any number.
@@ -108,6 +111,7 @@ def _find(tx: Tx, text: str) -> Found:
     conditions["account"] += [account.c.reference == text]
     conditions["transfer"] += [internal_transfer.c.reference == text]
     conditions["swap"] += [swap.c.reference == text]
+    conditions["escrow"] += [escrow.c.reference == text]
     sent = select(candidate.c.payment_id).where(candidate.c.txid == text)
     conditions["payment"] += [payment.c.id.in_(sent), payment.c.created == text]
     return {kind: _rows(tx, table, or_(*conditions[kind])) for kind, table in TABLES.items()}
@@ -119,7 +123,10 @@ def _related(tx: Tx, found: Found) -> Found:
         found["deposit"] |= _rows(tx, deposit, deposit.c.account_id.in_(owners))
         found["withdrawal"] |= _rows(tx, withdrawal, withdrawal.c.account_id.in_(owners))
         found["swap"] |= _rows(tx, swap, swap.c.account_id.in_(owners))
+        sides = (escrow.c.buyer_id, escrow.c.vendor_id, escrow.c.order_id)
+        found["escrow"] |= _rows(tx, escrow, or_(*(side.in_(owners) for side in sides)))
     _with_swaps(tx, found)
+    _with_escrows(tx, found)
     addresses, withdrawals = list(found["address"]), list(found["withdrawal"])
     if addresses:
         found["deposit"] |= _rows(tx, deposit, deposit.c.address_id.in_(addresses))
@@ -146,6 +153,18 @@ def _with_swaps(tx: Tx, found: Found) -> None:
         found["swap"] |= _rows(tx, swap, s.withdrawal_id.in_(named) | s.refund_withdrawal_id.in_(named))
     homes = {row.purpose_id for row in found["address"].values() if row.purpose_kind == "swap"}
     found["swap"] |= _rows(tx, swap, s.id.in_(homes)) if homes else {}
+
+
+def _with_escrows(tx: Tx, found: Found) -> None:
+    """An escrow with its address, its deposits and the withdrawals that paid it out, and an address with its escrow."""
+    homes = {row.purpose_id for row in found["address"].values() if row.purpose_kind == "escrow"}
+    found["escrow"] |= _rows(tx, escrow, escrow.c.id.in_(homes)) if homes else {}
+    if ids := list(found["escrow"]):
+        own = {row.address_id for row in found["escrow"].values() if row.address_id is not None}
+        found["address"] |= _rows(tx, address, address.c.id.in_(own)) if own else {}
+        o = ownership.c
+        paid = select(o.cause_id).where(o.subject_kind == "escrow", o.subject_id.in_(ids), o.event == "paid_out")
+        found["withdrawal"] |= _rows(tx, withdrawal, withdrawal.c.id.in_(paid))
 
 
 def _with_sweeps(tx: Tx, found: Found) -> Found:
@@ -190,6 +209,11 @@ def _subject(tx: Tx, kind: str, row: Row[Any]) -> dict[str, Any]:
         shown["account"] = tx.value(select(account.c.public_id).where(account.c.id == row.account_id))
     if kind == "payment":
         shown |= _purpose(tx, row)
+    if kind == "escrow":
+        sides = (("buyer", row.buyer_id), ("vendor", row.vendor_id), ("order", row.order_id))
+        owners = [(side, tx.value(select(account.c.public_id).where(account.c.id == owner))) for side, owner in sides]
+        shown |= {side: owner for side, owner in owners if owner is not None}
+        shown |= {"held": amount(tx, row.held_units, row.asset), "fee": amount(tx, row.fee_units, row.asset)}
     if kind == "account":
         owned = balances.of_account(tx, row.id)
         shown["balances"] = {

@@ -125,3 +125,10 @@ def open_parts(tx: Tx) -> list[Row[Any]]:
     query = select(frozen_part, deposit.c.public_id.label("deposit"), deposit.c.account_id.label("debtor_id"))
     query = query.join(deposit, deposit.c.id == p.deposit_id).where(p.live == 1)
     return list(tx.all(query.order_by(p.id).limit(200)))
+
+
+def numbers(tx: Tx, source: tuple[str, int]) -> list[int]:
+    """Those that are frozen because of `source`, as operators name them."""
+    p = frozen_part.c
+    query = select(p.id).where(p.kind == source[0], p.row_id == source[1], p.live == 1)
+    return [row.id for row in tx.all(query.order_by(p.id))]

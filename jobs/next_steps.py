@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import debts
+from jobs import debts, frozen_parts
 from jobs.payment_contents import OUTWARD, flow_of
 from jobs.services import chain_row
 from ledger import pauses
@@ -26,6 +26,7 @@ def next_steps(tx: Tx, kind: str, row: Row[Any]) -> list[str]:
         "payment": _payment,
         "sweep": _sweep,
         "account": _account,
+        "escrow": _escrow,
         "swap": _swap,
     }
     return steps[kind](tx, row) if kind in steps else []
@@ -114,6 +115,22 @@ def _sweep(tx: Tx, row: Row[Any]) -> list[str]:
     if row.state == "swept":
         return []
     return [*_paused(tx, row.asset, "sweeps"), *_node(tx, row), f"{row.public_id}: wait; it goes on by itself"]
+
+
+def _escrow(tx: Tx, row: Row[Any]) -> list[str]:
+    name, paused = row.public_id, _paused(tx, row.asset, "escrows")
+    parts = frozen_parts.numbers(tx, ("escrow", row.id))
+    frozen = [f"coffer escrows thaw {n}   or take {n}: the vendor's money of a deposit that is gone" for n in parts]
+    decide = f"coffer escrows decide {name}"
+    if row.state == "disputed":
+        return [*paused, *frozen, f"coffer escrows resolve {name} --vendor AMOUNT   the rest goes to the buyer"]
+    waits = row.state == "awaiting_funds" and row.status_reason in ("underpaid", "late", "funding_reversed")
+    if waits or (row.state == "funded" and row.status_reason in ("overpaid", "late")):
+        choices = [f"{decide} --accept   goes on with what is there", f"{decide} --return   gives it to the buyer"]
+        return [*paused, *frozen, *choices]
+    if row.state in ("awaiting_funds", "funded"):
+        return [*paused, *frozen, f"{name}: wait for the shop, or for its deadline"]
+    return frozen
 
 
 def _swap(tx: Tx, row: Row[Any]) -> list[str]:
