@@ -210,10 +210,7 @@ def _subject(tx: Tx, kind: str, row: Row[Any]) -> dict[str, Any]:
     if kind == "payment":
         shown |= _purpose(tx, row)
     if kind == "escrow":
-        sides = (("buyer", row.buyer_id), ("vendor", row.vendor_id), ("order", row.order_id))
-        owners = [(side, tx.value(select(account.c.public_id).where(account.c.id == owner))) for side, owner in sides]
-        shown |= {side: owner for side, owner in owners if owner is not None}
-        shown |= {"held": amount(tx, row.held_units, row.asset), "fee": amount(tx, row.fee_units, row.asset)}
+        shown |= _parties(tx, row)
     if kind == "account":
         owned = balances.of_account(tx, row.id)
         shown["balances"] = {
@@ -221,6 +218,15 @@ def _subject(tx: Tx, kind: str, row: Row[Any]) -> dict[str, Any]:
             for code, kinds in owned.items()
         }
     return shown
+
+
+def _parties(tx: Tx, row: Row[Any]) -> dict[str, Any]:
+    """Whom an escrow is between, and what lies in it."""
+    told: dict[str, Any] = {}
+    for side, owner in (("buyer", row.buyer_id), ("vendor", row.vendor_id), ("order", row.order_id)):
+        if owner is not None:
+            told[side] = tx.value(select(account.c.public_id).where(account.c.id == owner))
+    return told | {"held": amount(tx, row.held_units, row.asset), "fee": amount(tx, row.fee_units, row.asset)}
 
 
 def _purpose(tx: Tx, row: Row[Any]) -> dict[str, Any]:
