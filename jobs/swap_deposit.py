@@ -26,7 +26,9 @@ class SwapPurpose:
         row = moves.lock(tx, swap, home.purpose_id)
         if owner[1] == "swap":
             values = {"held_units": row.held_units + paid.units, "received_units": row.received_units + paid.units}
-            _stay(tx, row, "late_deposit" if row.state == State.EXPIRED else row.status_reason, values)
+            since = row.requote_since if row.held_units else None  # what rates are waited for is another payment now
+            reason = "late_deposit" if row.state == State.EXPIRED else row.status_reason
+            _stay(tx, row, reason, values | {"requote_since": since})
         elif row.status_reason == FUNDING_REVERSED and paid.asset == row.sell_asset:
             _stay(tx, row, "funding_returned", {})
 

@@ -44,7 +44,14 @@ def expired(row: Row[Any], services: Services) -> Outcome:
     """Nothing is reserved any more and no rate is held: what came in late is priced anew."""
     if row.held_units == 0:
         return StillWaiting(reason=row.status_reason, due_us=None)
-    return services.database.read(lambda tx: _stopped(tx, row) or _anew(services, tx, row))
+    return services.database.read(partial(_judge_late, services, row))
+
+
+def _judge_late(services: Services, row: Row[Any], tx: Tx) -> Outcome:
+    stopped = _stopped(tx, row)
+    if stopped is None:
+        return _anew(services, tx, row)
+    return stopped if stopped.reason != AccountFrozen.code else _unwanted(AccountFrozen.code)
 
 
 def _judge(services: Services, row: Row[Any], tx: Tx) -> Outcome:

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from ledger import accounts, ownership
+from ledger import ownership
 from ledger.accounts import Owner, house
 from ledger.db import Tx
-from ledger.schema import deposit
+from ledger.schema import deposit, ledger_account
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,11 @@ def came_in(tx: Tx, row: Row[Any]) -> CameIn:
 
 def held_by(tx: Tx, row: Row[Any]) -> Sequence[Row[Any]]:
     """The deposits whose money a swap that has not ended holds, oldest first."""
-    owner: Owner = (row.account_id, "swap")
-    d, ledger_id = deposit.c, accounts.find(tx, [owner], row.sell_asset)[owner]
-    mine = (d.address_id == row.address_id) & (d.credited == 1) & (d.credited_to == ledger_id)
-    return tx.all(select(d.id, d.units, d.late).where(mine).order_by(d.id))
+    d, a = deposit.c, ledger_account.c
+    mine = (d.address_id == row.address_id) & (d.credited == 1)
+    query = select(d.id, d.units, d.late).join(ledger_account, a.id == d.credited_to)
+    own = (a.account_id == row.account_id) & (a.kind == "swap") & (a.asset == row.sell_asset)
+    return tx.all(query.where(mine, own).order_by(d.id))
 
 
 def record_exchange(tx: Tx, row: Row[Any], sold_units: int) -> None:

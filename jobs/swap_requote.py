@@ -14,6 +14,7 @@ from jobs.services import Services
 from ledger import accounts, balances, policy
 from ledger.db import Tx
 from ledger.errors import InvalidAmount, InventoryShort, LimitExceeded
+from ledger.money import format_units
 from ledger.schema import quote
 
 #: Units by which two roundings, of the quote and of the new price, can differ at the same rate.
@@ -96,7 +97,8 @@ def anew(tx: Tx, row: Row[Any], services: Services) -> Priced | Refusal:
         return Refusal(error.code, error.detail)
     least = least_accepted(swap_books.deal_of(_quote(tx, row)), row.held_units, row.slippage_ppm)
     if deal.buy_units < least:
-        detail = f"{deal.buy_units} units would be bought now; the quote and the slippage allow {least} and more"
+        now, wanted = (format_units(units, buy.decimals) for units in (deal.buy_units, max(0, least)))
+        detail = f"it would buy {now} {buy.code} now; quote and slippage ask for {wanted} or more"
         return Refusal("slippage_exceeded", detail)
     rate = f"{market.terms.rate:f}"
     return Priced(deal, rate, market.sell_price.rate_id, market.buy_price.rate_id)
