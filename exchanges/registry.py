@@ -49,7 +49,8 @@ def hedging(settings: Settings) -> Hedging | None:
         return None
     caps = _pairs("COFFER_HEDGE_ORDER_MAX", settings.hedge_order_max)
     most = {code: _price("COFFER_HEDGE_ORDER_MAX", code, text) for code, text in caps.items()}
-    (quote,) = _words("COFFER_HEDGE_QUOTE", settings.hedge_quote, _SYMBOL) or (CURRENCY,)
+    if _SYMBOL.fullmatch(settings.hedge_quote) is None:
+        raise Misconfigured("COFFER_HEDGE_QUOTE: must be one currency like USD")
     key, secret = settings.hedge_api_key, settings.hedge_api_secret
     if key is None or secret is None:
         raise Misconfigured("COFFER_HEDGE_API_KEY and COFFER_HEDGE_API_SECRET are needed by COFFER_HEDGE_EXCHANGE")
@@ -59,7 +60,7 @@ def hedging(settings: Settings) -> Hedging | None:
     secrets = {"apiKey": key.get_secret_value(), "secret": secret.get_secret_value()}
     secrets |= {} if password is None else {"password": password.get_secret_value()}
     try:
-        return Hedging(CcxtVenue(settings.hedge_exchange, secrets), quote, most)
+        return Hedging(CcxtVenue(settings.hedge_exchange, secrets), settings.hedge_quote, most)
     except LookupError as error:
         raise Misconfigured(f"COFFER_HEDGE_EXCHANGE: {error}") from None
 
