@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from jobs import accounts, bootstrap, inventory
+from jobs import accounts, bootstrap, inventory, ownership_verify
 from jobs.services import Services
 from jobs.sweeper import Sweeper
 from ledger import balances, postings
@@ -62,3 +62,4 @@ class BooksEngine(TradeEngine):
     def check_invariants(self) -> None:
         """I1 and I2; there is no chain to agree with."""
         assert self.database.read(balances.faults) == []
+        assert ownership_verify.verify(self.database).faults == ()

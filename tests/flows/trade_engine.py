@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from sqlalchemy import Table, insert, update
 
-from jobs import bootstrap, inventory, reconcile, treasury
+from jobs import bootstrap, inventory, ownership_verify, reconcile, treasury
 from jobs.services import Services
 from jobs.signer import Signer
 from jobs.sweeper import Sweeper
@@ -167,6 +167,7 @@ class TradeEngine(Engine):
 
     def check_invariants(self) -> None:
         assert self.database.read(balances.faults) == []
+        assert ownership_verify.verify(self.database).faults == ()
         for name in ("bitcoin", "monero"):
             for report in reconcile.reconcile(self.services, name):
                 assert report.unexplained_units == 0, report
