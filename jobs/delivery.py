@@ -144,7 +144,7 @@ def _judged(row: Row[Any], answer: Answer) -> Outcome:
 
 
 def _pause_us(tries: int, asked_seconds: int | None) -> int:
-    seconds = SCHEDULE[max(tries, 1) - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+    seconds = SCHEDULE[min(max(tries, 1), len(SCHEDULE)) - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     asked = min(asked_seconds or 0, RETRY_AFTER_MAX_SECONDS)
     return int(max(seconds, asked) * SECOND)
 

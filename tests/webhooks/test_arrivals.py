@@ -72,6 +72,19 @@ def test_more_events_than_one_pass_takes_all_get_a_row_in_order(
             assert rows == [row.id for row in shop.events()]
 
 
+def test_events_that_nobody_wants_do_not_hide_the_one_that_is_wanted(
+    shop: Shop, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_fanout, "EVENTS_MAX", 3)
+    shop.endpoint(receiver.url, "transfer.completed")
+    for _ in range(10):
+        shop.happens("detected")
+    shop.happens("completed", kind="transfer")
+    for _ in range(5):
+        shop.work()
+    assert receiver.events() == ["transfer.completed"]
+
+
 def test_events_of_a_resource_keep_their_order_while_others_overtake(shop: Shop, receiver: Receiver) -> None:
     shop.endpoint(receiver.url)
     stuck = shop.happens("detected", "confirming", "credited")

@@ -37,6 +37,19 @@ def test_410_switches_the_endpoint_off_and_it_misses_nothing(shop: Shop, receive
     assert shop.alarms_of(endpoint) == []
 
 
+def test_410_at_the_last_attempt_gives_nothing_up(shop: Shop, receiver: Receiver) -> None:
+    endpoint = shop.endpoint(receiver.url)
+    receiver.answers(410, 204)
+    shop.happens("detected")
+    shop.fan_out()
+    shop.set_pending(tries=len(delivery.SCHEDULE))
+    shop.work()
+    assert shop.states() == ["pending"]
+    shop.change(endpoint, webhook_endpoints.enable)
+    shop.work()
+    assert shop.states()[0] == "delivered"
+
+
 def test_an_endpoint_that_fails_for_five_days_is_switched_off_with_an_alarm(shop: Shop, receiver: Receiver) -> None:
     endpoint = shop.endpoint(receiver.url)
     receiver.answers(500)
