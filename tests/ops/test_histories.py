@@ -13,7 +13,8 @@ from sqlalchemy import delete, insert, text, update
 from jobs import accounts, ownership_heads
 from ledger import ownership
 from ledger.db import Tx
-from ledger.schema import account, alarm, audit, audit_head, ownership_head
+from ledger.ids import new_id
+from ledger.schema import account, alarm, audit, audit_head, deposit, escrow, ownership_head
 from ledger.schema import ownership as table
 from ledger.schema.ownership import SUBJECTS
 from tests.ops.installation import ROW_MAC_KEY, Installation
@@ -121,6 +122,29 @@ def test_a_history_that_vanished_whole_is_found_by_what_the_ledger_says(here: In
     subject = (ownership_head.c.subject_kind == "deposit") & (ownership_head.c.subject_id == row.subject_id)
     do(here, delete(ownership_head).where(subject))
     assert "its history does not end so" in broken(here)
+
+
+def test_a_deposit_and_an_escrow_whose_amounts_were_changed_by_hand_are_found(here: Installation) -> None:
+    """Their histories are whole, and tell otherwise."""
+    owner = chain_of(here, "order")[0].account_id
+    project = here.engine.caller.project_id
+
+    def unit(tx: Tx) -> None:
+        values = {"public_id": new_id("es"), "project_id": project, "queue": "tasks", "asset": "BTC"}
+        values |= {"buyer_id": owner, "vendor_id": owner, "units": 500, "fee_units": 0, "fee_from": "buyer"}
+        values |= {"wanted_units": 500, "held_units": 500, "reference": "r", "actor": "t", "arbiter": "key"}
+        values |= {"on_underpaid": "wait", "on_overpaid": "keep", "on_late": "hold", "state": "funded"}
+        row_id = tx.insert(insert(escrow).values(values | {"created_at": tx.now, "updated_at": tx.now}))
+        ownership.record(tx, ("escrow", row_id), "funded", (owner, "escrow"), "BTC", 500, ("escrow", row_id))
+        ownership.record(tx, ("escrow", row_id), "released", (owner, "available"), "BTC", 0, ("escrow", row_id))
+
+    here.database.run(unit, "t")
+    assert "5 histories" in here.said("verify-history")
+    do(here, update(escrow).values(held_units=501))
+    assert "the ledger has 501 units in it, its history 500" in broken(here)
+    do(here, update(escrow).values(held_units=500))
+    do(here, update(deposit).where(deposit.c.units == 70_000).values(credited=0, credited_to=None))
+    assert "the ledger has it taken back" in broken(here)
 
 
 def forge_end(here: Installation) -> None:

@@ -17,7 +17,7 @@ from ledger import ownership
 from ledger.ids import new_id
 from ledger.schema import account, address, escrow
 from ledger.schema import ownership as table
-from tests.ops.installation import Installation
+from tests.ops.installation import Installation, wait_for
 
 Install = Callable[..., Installation]
 
@@ -276,3 +276,13 @@ def test_without_redis_nothing_is_mirrored_and_nothing_is_wrong(here: Installati
     assert "COFFER_REDIS_URL" in here.refused("mirror", "check")
     here.redis_url = "redis://127.0.0.1:1/0"
     assert "redis: " in here.refused("mirror", "rebuild")
+
+
+def test_a_worker_keeps_the_mirror(here: Installation, redis: Redis) -> None:
+    paid = order(here)
+    home(here, paid.id)
+    here.started("worker", "tasks")
+    wait_for(lambda: redis.hget("bitcoin:order:account:map", paid.public_id), "the order in the mirror")
+    redis.flushall()
+    here.said("tasks", "run", "mirror")
+    wait_for(lambda: redis.hget("bitcoin:order:account:map", paid.public_id), "the order in the mirror again")
