@@ -50,8 +50,10 @@ def _end(response: Response) -> Response:
         response.headers.setdefault(name, value)
     if request.is_secure:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-    if response.status_code not in (409, 429, 503):
-        response.headers.pop("Retry-After", None)  # the limiter sets it on every answer
+    if response.status_code != 429:
+        response.headers.pop("Retry-After", None)  # the limiter sets its own on every answer, over that of a problem
+        if "retry_after" in g:
+            response.headers["Retry-After"] = g.retry_after
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     route = request.url_rule.rule if request.url_rule is not None else "none"  # never the path: ids are endless
     parts().metrics.seen(route, request.method, response.status_code, seconds)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from api.answers import dump
 from api.errors import MEDIA_TYPE, Problem, from_error
 from api.headers import request_id
-from ledger.errors import CofferError, InvalidInput, Refused
+from ledger.errors import CofferError, InvalidInput, Refused, TryLater
 
 _log = structlog.get_logger("api")
 
@@ -34,12 +34,14 @@ def install(app: Flask) -> None:
 def _problem(problem: Problem) -> Response:
     response = Response(dump(problem.as_json(request.path, request_id())), problem.status, content_type=MEDIA_TYPE)
     response.headers.update(problem.headers)
+    if "Retry-After" in problem.headers:
+        g.retry_after = problem.headers["Retry-After"]
     return response
 
 
 def _coffer(error: CofferError) -> Response:
     problem = from_error(error)
-    if not isinstance(error, InvalidInput | Refused):
+    if not isinstance(error, InvalidInput | Refused | TryLater):
         _log.error("request failed", error=type(error).__name__, detail=error.detail, code=problem.code)
     return _problem(problem)
 
