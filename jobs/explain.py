@@ -29,12 +29,14 @@ from ledger.schema import (
     deposit,
     escrow,
     event,
+    hedge,
     internal_transfer,
     ledger_account,
     ownership,
     payment,
     payment_item,
     posting,
+    quote,
     swap,
     sweep,
     transfer,
@@ -52,7 +54,9 @@ TABLES: dict[str, Table] = {
     "payment": payment,
     "sweep": sweep,
     "escrow": escrow,
+    "quote": quote,
     "swap": swap,
+    "hedge": hedge,
 }
 #: Rows of one kind in one answer; an account may have any number.
 EACH_MAX = 20
@@ -112,6 +116,7 @@ def _find(tx: Tx, text: str) -> Found:
     conditions["transfer"] += [internal_transfer.c.reference == text]
     conditions["swap"] += [swap.c.reference == text]
     conditions["escrow"] += [escrow.c.reference == text]
+    conditions["hedge"] += [hedge.c.client_order_id == text, hedge.c.venue_order_id == text]
     sent = select(candidate.c.payment_id).where(candidate.c.txid == text)
     conditions["payment"] += [payment.c.id.in_(sent), payment.c.created == text]
     return {kind: _rows(tx, table, or_(*conditions[kind])) for kind, table in TABLES.items()}
@@ -143,7 +148,8 @@ def _related(tx: Tx, found: Found) -> Found:
 
 
 def _with_swaps(tx: Tx, found: Found) -> None:
-    """A swap with its address and its withdrawals, and each of these with its swap."""
+    """A swap with its quote, its address and its withdrawals, and each of these with its swap."""
+    found["swap"] |= _rows(tx, swap, swap.c.quote_id.in_(list(found["quote"]))) if found["quote"] else {}
     s, rows = swap.c, found["swap"].values()
     left = {i for row in rows for i in (row.withdrawal_id, row.refund_withdrawal_id) if i is not None}
     homes = {row.address_id for row in rows if row.address_id is not None}
@@ -153,6 +159,8 @@ def _with_swaps(tx: Tx, found: Found) -> None:
         found["swap"] |= _rows(tx, swap, s.withdrawal_id.in_(named) | s.refund_withdrawal_id.in_(named))
     homes = {row.purpose_id for row in found["address"].values() if row.purpose_kind == "swap"}
     found["swap"] |= _rows(tx, swap, s.id.in_(homes)) if homes else {}
+    prices = {row.quote_id for row in found["swap"].values()}
+    found["quote"] |= _rows(tx, quote, quote.c.id.in_(prices)) if prices else {}
 
 
 def _with_escrows(tx: Tx, found: Found) -> None:
@@ -197,9 +205,14 @@ def _subject(tx: Tx, kind: str, row: Row[Any]) -> dict[str, Any]:
         "idx",
         "frozen_reason",
         "request_state",
+        "venue",
+        "symbol",
+        "side",
+        "client_order_id",
+        "filled",
     )
     shown: dict[str, Any] = {"kind": kind, "id": row.public_id}
-    if kind == "swap":
+    if kind in ("quote", "swap"):
         sides = {"sells": (row.sell_units, row.sell_asset), "buys": (row.buy_units, row.buy_asset)}
         shown |= {name: amount(tx, *side) for name, side in sides.items()}
     if hasattr(row, "units"):
