@@ -130,19 +130,22 @@ def _told(found: FoundOrder) -> dict[str, Any]:
 
 
 def _unclear(row: Row[Any], reason: str, detail: str) -> Unclear:
-    return Unclear(due_us=None, reason=reason, detail=detail, effect=partial(_alarm, "hedge_unclear", detail))
+    def tell(tx: Tx, _: Row[Any]) -> None:
+        alarms.raise_(tx, "hedge_unclear", f"hedge:{row.id}", f"{row.public_id}: {detail}")
+
+    return Unclear(due_us=None, reason=reason, detail=detail, effect=tell)
 
 
 def _filled(tx: Tx, row: Row[Any]) -> None:
+    alarms.clear(tx, f"hedge:{row.id}")
     alarms.clear(tx, f"hedge:{row.asset}")
 
 
 def _failed(tx: Tx, row: Row[Any]) -> None:
-    _alarm("hedge_failed", f"an order to {row.side} {row.asset} on {row.venue} came to nothing", tx, row)
-
-
-def _alarm(name: str, detail: str, tx: Tx, row: Row[Any]) -> None:
-    alarms.raise_(tx, name, f"hedge:{row.asset}", f"{row.public_id}: {detail}")
+    """Told once for an asset, until an order of it is filled again."""
+    alarms.clear(tx, f"hedge:{row.id}")
+    detail = f"{row.public_id}: an order to {row.side} {row.asset} on {row.venue} came to nothing"
+    alarms.raise_(tx, "hedge_failed", f"hedge:{row.asset}", detail)
 
 
 HEDGE = Saga(

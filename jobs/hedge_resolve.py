@@ -32,6 +32,7 @@ def look_again(tx: Tx, public_id: str, actor: str) -> None:
     row = _locked(tx, public_id, State.REVIEW)
     if row.placed_at is None:  # its worker died again and again before anything was sent
         moves.move(tx, HEDGE, row, State.FAILED, reason="never_sent", actor=actor)
+        alarms.clear(tx, f"hedge:{row.id}")
     else:
         moves.move(tx, HEDGE, row, State.PLACED, reason="look_again", actor=actor)
     audit.record(tx, actor, "hedge.look", public_id, {})
@@ -46,7 +47,7 @@ def close(tx: Tx, public_id: str, filled: Decimal, actor: str) -> None:
         raise InvalidInput("/filled", "must be a plain decimal amount, 0 for nothing")
     to = State.FILLED if filled else State.FAILED
     moves.move(tx, HEDGE, row, to, reason="by_operator", actor=actor, filled=format(filled, "f")[:64])
-    alarms.clear(tx, f"hedge:{row.asset}")
+    alarms.clear(tx, f"hedge:{row.id}")
     audit.record(tx, actor, "hedge.close", public_id, {"filled": format(filled, "f")})
 
 

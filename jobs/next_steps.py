@@ -28,6 +28,7 @@ def next_steps(tx: Tx, kind: str, row: Row[Any]) -> list[str]:
         "account": _account,
         "escrow": _escrow,
         "swap": _swap,
+        "hedge": _hedge,
     }
     return steps[kind](tx, row) if kind in steps else []
 
@@ -146,6 +147,18 @@ def _swap(tx: Tx, row: Row[Any]) -> list[str]:
     if row.state in ("paying_out", "refunding"):
         return [f"{row.public_id}: wait for its withdrawal"]
     return []
+
+
+def _hedge(tx: Tx, row: Row[Any]) -> list[str]:
+    name = row.public_id
+    if row.state == "review":
+        return [
+            f"coffer hedges look {name}   looks it up again",
+            f"coffer hedges close {name} --filled AMOUNT   once you have seen it on {row.venue}",
+        ]
+    if row.state == "filled" and row.settled_at is None:
+        return [f"coffer hedges settle {name}   once its coins were moved"]
+    return [] if row.due_at is None else [*_paused(tx, row.asset, "swaps"), f"{name}: wait; it is looked up by itself"]
 
 
 def _account(tx: Tx, row: Row[Any]) -> list[str]:

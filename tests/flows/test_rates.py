@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, insert, select, update
 
+from exchanges.ccxt_source import CcxtSource
 from exchanges.protocol import Desk, SourceFailed, Ticker
 from jobs import rates, rates_fetch
 from jobs.bootstrap import runtime
@@ -18,6 +19,7 @@ from ledger.errors import RatesNotReady
 from ledger.ids import new_id
 from ledger.schema import alarm, quote, rate, task
 from tests import rates as rows
+from tests.stranger import bitstamp, kraken, strangers
 from wallets.fake import FakeAddressBook
 
 SECOND = 1_000_000
@@ -291,3 +293,18 @@ def test_old_rates_go_and_those_that_priced_something_stay(bench: Bench) -> None
     left = bench.rates()
     assert [row.id for row in left if row.at == 1] == [kept.id]
     assert len(left) < before
+
+
+def test_two_exchanges_through_their_library(database: Database) -> None:
+    with strangers(kraken, bitstamp) as [one, two]:
+        sources = CcxtSource("kraken", one.url, 0), CcxtSource("bitstamp", two.url, 0)
+        bench = Bench(database, Desk(sources, 2, {}, ("USD",)))
+        bench.fetch()
+        assert bench.usable("BTC", "XMR") == {"BTC": Decimal("60005.05"), "XMR": Decimal("150.1")}
+        assert bench.newest("ETH").problem == "unavailable"
+        two.answers["/api/v2/ticker/"] = {"error": "maintenance"}
+        bench.fetch()
+        assert bench.refused("BTC") == "rate_unavailable"
+        bitstamp(two)
+        bench.fetch()
+        assert bench.usable("BTC")

@@ -68,6 +68,8 @@ def test_hedges_are_listed_settled_and_closed(here: Installation) -> None:
     rows = {row["id"]: row for row in json.loads(here.said("hedges", "list", "--json"))}
     assert rows[filled]["order"] == "sell 0.50000000 BTC/USD"
     assert "review" in here.said("hedges", "list")
+    assert f"coffer hedges close {unclear}" in here.said("explain", unclear)
+    assert f"coffer hedges settle {filled}" in here.said("explain", f"client-{filled}"[-40:])
     here.said("hedges", "settle", filled)
     assert "settled already" in here.refused("hedges", "settle", filled)
     assert filled not in here.said("hedges", "list")
@@ -95,7 +97,7 @@ def planned(here: Installation, state: str, **more: object) -> str:
     """A hedge in some state."""
     public_id, now = new_id("hg"), here.database.now()
     values = {"public_id": public_id, "queue": "rates", "venue": "kraken", "symbol": "BTC/USD", "side": "sell"}
-    values |= {"asset": "BTC", "units": 50_000_000, "client_order_id": public_id, "state": state}
+    values |= {"asset": "BTC", "units": 50_000_000, "client_order_id": f"client-{public_id}"[-40:], "state": state}
     values |= {"created_at": now, "updated_at": now}
     here.database.run(lambda tx: tx.execute(insert(hedge).values(values | more)), "test")
     return public_id
