@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
+
 import pytest
 
 from jobs import withdrawal
@@ -19,6 +22,7 @@ from ledger.errors import (
 )
 from ledger.schema import deposit, swap
 from tests.flows.swap_desk import BOUGHT, BTC_FEE, SELL, XMR_FEE, Desk
+from tests.flows.swapping import together
 from tests.flows.trade_engine import PRICES
 
 
@@ -231,6 +235,15 @@ def test_unpaid_reservations_are_capped_per_account(desk: Desk) -> None:
     desk.check()
 
 
+def test_the_cap_holds_when_all_accept_at_once(desk: Desk) -> None:
+    owner = desk.engine.account()
+    made = [desk.quote()["id"] for _ in range(8)]
+    found = together([partial(desk.accept, quote, desk.wish(account=owner)) for quote in made])
+    assert Counter(type(each) for each in found) == {int: 3, LimitExceeded: 5}, found
+    assert sum(row.reserved_units for row in desk.engine.rows(swap)) == desk.engine.guarded("reserved", "XMR")
+    desk.check()
+
+
 def test_a_refused_acceptance_leaves_nothing_behind(desk: Desk) -> None:
     """Addresses of another chain, or of our own; a quote that is used, too old, or for something else."""
     engine = desk.engine
@@ -261,6 +274,20 @@ def test_a_refused_acceptance_leaves_nothing_behind(desk: Desk) -> None:
     with pytest.raises(InventoryShort):
         desk.accept(last["id"], desk.wish())
     assert len(engine.rows(swap)) == 3
+    desk.check()
+
+
+def test_a_late_payment_does_not_complete_one_that_came_in_time(desk: Desk) -> None:
+    """Otherwise half an amount in time would hold the rate for the other half for as long as it is unconfirmed."""
+    swap_id = desk.open()
+    desk.pay(swap_id, SELL // 2, blocks=0)
+    desk.pass_by(minutes=21)
+    assert desk.state(swap_id) == ("awaiting_deposit", "deposit_seen")
+    desk.engine.set_rates(BTC="50000", XMR="150")
+    desk.pay(swap_id, SELL // 2)
+    desk.settle()
+    assert desk.state(swap_id) == ("refunded", "slippage_exceeded")
+    assert desk.refunded(swap_id) == SELL - BTC_FEE
     desk.check()
 
 
