@@ -32,6 +32,11 @@ class Desk:
         self._tell(f"$ coffer {shlex.join(arguments)}")
         return self.look(*arguments)
 
+    def show(self, *arguments: str) -> str:
+        """Runs and shows a command that changes nothing; what it prints for people."""
+        self._tell(f"$ coffer {shlex.join(arguments)}")
+        return self._call(*arguments).strip()
+
     def look(self, *arguments: str) -> Any:
         """As `read`, not shown."""
         return json.loads(self._call(*arguments, "--json"))

@@ -14,7 +14,7 @@ _WITHDRAWAL_STEPS = ["queued", "signed", "broadcast", "confirming", "completed"]
 _PAGE = 25
 
 
-def read_events(scene: Scene, withdrawals: list[str]) -> None:
+def read_events(scene: Scene, withdrawals: list[str]) -> list[dict[str, Any]]:
     """Everything that happened, by one sequence without a gap."""
     scene.tell.chapter("The shop reads what happened, from the first event to the last")
     events: list[dict[str, Any]] = []
@@ -28,6 +28,7 @@ def read_events(scene: Scene, withdrawals: list[str]) -> None:
     for withdrawal in withdrawals:
         told = [e["type"].partition(".")[2] for e in events if e["data"]["object"]["id"] == withdrawal]
         scene.checks.same(f"events of {withdrawal}", told, _WITHDRAWAL_STEPS)
+    return events
 
 
 def _read_on(scene: Scene, events: list[dict[str, Any]], payouts: int) -> bool | None:
@@ -130,6 +131,7 @@ def _show_table(scene: Scene, coin: Coin) -> None:
     of_the_house = {
         "put in by the house": house.capital,
         "inventory, by swaps": house.traded,
+        "rounding": house.rounding,
         "fees earned": house.fees_earned,
         "network fees paid": -house.network_fees,
         "deposits below the minimum": house.dust,

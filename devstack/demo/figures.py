@@ -98,6 +98,7 @@ class House:
 
     capital: int = 0  #: put in by the operator
     traded: int = 0  #: what swaps brought into its inventory, less what they took out of it
+    rounding: int = 0  #: what exact arithmetic left over in its favour
     fees_earned: int = 0
     network_fees: int = 0
     dust: int = 0  #: deposits below the minimum
@@ -116,4 +117,5 @@ class Totals:
     def on_chain(self, coin: Coin) -> int:
         """What must lie on chain: what is owed, and what is the house's own."""
         house = self.houses[coin]
-        return self.owed(coin) + house.capital + house.traded + house.fees_earned - house.network_fees + house.dust
+        gained = house.traded + house.rounding + house.fees_earned
+        return self.owed(coin) + house.capital + gained - house.network_fees + house.dust

@@ -15,12 +15,13 @@ from types import FrameType
 import click
 import requests
 
-from devstack.demo import collecting, ending, incoming, outgoing, setting
+from devstack.demo import collecting, ending, hearing, histories, incoming, ordering, outgoing, setting, trading
 from devstack.demo.desk import Desk
-from devstack.demo.figures import Deviation
+from devstack.demo.figures import BTC, ETH, XMR, Deviation
 from devstack.demo.outside.bitcoin import OutsideBitcoin
 from devstack.demo.outside.ethereum import OutsideEthereum
 from devstack.demo.outside.monero import OutsideMonero
+from devstack.demo.receiver import Receiver
 from devstack.demo.scene import Scene
 from devstack.demo.shop import Shop
 from devstack.demo.teller import Teller
@@ -40,6 +41,13 @@ SCOPES = (
     "withdrawals:read",
     "withdrawals:create",
     "events:read",
+    "ledger:read",
+    "escrows:read",
+    "escrows:write",
+    "swaps:read",
+    "swaps:write",
+    "webhooks:read",
+    "webhooks:write",
 )
 INTERRUPTED = 130
 
@@ -100,20 +108,40 @@ def _play(tell: Teller, folder: Path, db: Database) -> int:
         last = outgoing.bump(scene, first, leaving)
         outgoing.confirm(scene, first, last, leaving)
         collecting.go_cold(scene, stack.settings["COFFER_ETHEREUM_COLD_ADDRESS"])
-        ending.read_events(scene, [one.id for one in leaving])
+        _trade(scene, [one.id for one in leaving])
         ending.reconcile(scene)
         ending.show_tables(scene)
         return scene.checks.made
 
 
+def _trade(scene: Scene, withdrawals: list[str]) -> None:
+    """Orders and swaps, heard by a shop that listens; at the end who owned what, and all that happened."""
+    with Receiver() as ear:
+        endpoint = hearing.listen(scene, ear)
+        trading.lay_in(scene)
+        unpaid = ordering.begin_a_token_order(scene)
+        paid, order = ordering.pay_an_order(scene)
+        ordering.release(scene, paid)
+        returned = ordering.refund(scene)
+        disputed = ordering.split(scene)
+        swaps = [trading.swap_of_a_balance(scene, "Vera", BTC, XMR), trading.swap_by_deposit(scene, "Chloe", ETH, BTC)]
+        withdrawals += trading.pay_out(scene, swaps)
+        ordering.end_the_token_order(scene, unpaid)
+        histories.show(scene, histories.Orders(paid, returned, disputed, unpaid, order))
+        events = ending.read_events(scene, withdrawals)
+        hearing.compare(scene, ear, endpoint, events)
+
+
 def _set_stage(tell: Teller, stack: Stack) -> Scene:
     desk = Desk(stack, tell.desk)
     key = desk.new_key("shop", "storefront", SCOPES)
+    arbiter = desk.new_key("shop", "arbiter", ("escrows:read", "escrows:arbitrate"))
     tell.note(f"the API is at {stack.api_url}")
     return Scene(
         tell,
         desk,
         Shop(stack.api_url, key, tell.shop),
+        Shop(stack.api_url, arbiter, tell.shop),
         OutsideBitcoin(stack.bitcoind, stack.settings["COFFER_BITCOIN_WALLET"]),
         OutsideMonero(stack.monerod, stack.monero_payer, stack.monero_wallet_rpc),
         OutsideEthereum(stack.anvil),

@@ -21,6 +21,7 @@ class Scene:
     tell: Teller
     desk: Desk
     shop: Shop
+    arbiter: Shop  #: with a key of his own, which may decide disputes and nothing else
     bitcoin: OutsideBitcoin
     monero: OutsideMonero
     ethereum: OutsideEthereum

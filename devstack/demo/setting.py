@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from devstack.demo.figures import ETH, USDT, Coin, Deviation
+from devstack.demo.figures import COINS, ETH, USDT, Coin, Deviation
 from devstack.demo.scene import Scene
 
 #: Withdrawals asked for within this time leave together, where one transaction can carry several.
@@ -49,9 +49,21 @@ def _booked(scene: Scene) -> bool | None:
 
 def where(scene: Scene, coin: Coin) -> dict[str, int]:
     """Where the books say that a coin lies: `hot`, `on_indices`, `cold`, `in_flight`; units."""
-    found = scene.desk.look("treasury", "status")["assets"]
-    line = next(each for each in found if each["asset"] == coin.code)
-    return {name: coin.units(text.partition(" ")[0]) for name, text in line.items() if name != "asset"}
+    return _places(scene)[coin]
+
+
+def treasury(scene: Scene) -> dict[Coin, int]:
+    """All of each coin that the books say is there; units."""
+    return {coin: sum(places.values()) for coin, places in _places(scene).items()}
+
+
+def _places(scene: Scene) -> dict[Coin, dict[str, int]]:
+    """Of every coin that is an asset by now."""
+    found = {line.pop("asset"): line for line in scene.desk.look("treasury", "status")["assets"]}
+    known = [coin for coin in COINS if coin.code in found]
+    return {
+        coin: {name: coin.units(text.partition(" ")[0]) for name, text in found[coin.code].items()} for coin in known
+    }
 
 
 def add_a_token(scene: Scene, restart_worker: Callable[[], None]) -> None:

@@ -38,7 +38,7 @@ class Shop:
         answer = self.ask(path, body, key=key)
         if answer.status >= 300:
             raise Deviation(f"POST {path} was refused: {answer.status} {answer.body}")
-        asked = f"POST {'/'.join(_cut(part) for part in path.split('/'))} {_short(body)}"
+        asked = f"POST {'/'.join(_cut(part) for part in path.split('/'))} {_short(body)}".rstrip()
         told = f"-> {answer.status} {answer.body.get('id', '')}"
         self._tell(asked + ("\n" if len(asked) + len(told) > _LINE else " ") + told)
         return answer.body

@@ -77,7 +77,7 @@ class Teller:
             cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
             self._line("    " + "  ".join(cells))
 
-    def until(self, what: str, look: Callable[[], T | None], timeout_seconds: float = 45) -> T:
+    def until(self, what: str, look: Callable[[], T | None], timeout_seconds: float = 120) -> T:
         """Asks `look` until it has an answer. Raises Deviation when the time is over."""
         begun = time.monotonic()
         told = begun
