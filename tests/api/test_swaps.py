@@ -115,7 +115,7 @@ def test_a_quote_is_made_shown_and_listed(shop: Shop, make_shop: Callable[..., S
     assert stranger.get("/v1/quotes").json["data"] == []
 
 
-@pytest.mark.parametrize(("sell", "buy"), itertools.permutations(PRICES, 2))
+@pytest.mark.parametrize(("sell", "buy"), list(itertools.permutations(PRICES, 2)))
 def test_any_asset_is_swapped_for_any_other(shop: Shop, fund: Fund, sell: str, buy: str) -> None:
     owner = shop.account()
     fund(owner, 10 ** DECIMALS[sell] * 1_000, sell)

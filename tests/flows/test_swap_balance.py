@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from devstack.programs import ROOT
-from jobs import inventory, swap_books, withdrawal
+from jobs import explain, inventory, swap_books, withdrawal
 from ledger import accounts, ownership, pauses
 from ledger.errors import (
     AccountFrozen,
@@ -182,7 +182,8 @@ def test_what_is_bought_is_paid_out_at_the_promised_fee(trades: TradeEngine) -> 
     assert trades.available(owner, "XMR") == 0
     trades.settle()
     assert trades.received(payee, "XMR") == 10 * XMR
-    assert trades.state(row.id) == "completed"
+    assert (trades.state(row.id), trades.rows(swap)[0].state) == ("completed", "completed")
+    assert [kind for kind in trades.event_types() if kind.startswith("swap.")] == ["swap.paying_out", "swap.completed"]
     assert trades.balance(owner, "held", "XMR") == 0
     trades.check_invariants()
 
@@ -201,6 +202,19 @@ def test_a_large_payout_waits_for_its_approvals(trades: TradeEngine) -> None:
         trades.database.run(lambda tx, p=person: withdrawal.approve(tx, p, row.id, trades.services), "test_approve")
     trades.settle()
     assert trades.received(payee, "XMR") == 2 * XMR
+
+
+def test_a_payout_that_people_refuse_leaves_what_was_bought_in_the_balance(counter: BooksEngine) -> None:
+    counter.set_policy("XMR", withdrawal_approval_above_units=XMR)
+    owner = counter.funded_in(BTC=BTC)
+    made = ask(counter, "BTC", "XMR", buys=2 * XMR, payout=True)
+    accept(counter, owner, made, payout_address=counter.outside("XMR"))
+    row = counter.rows(withdrawals)[0]
+    counter.database.run(lambda tx: withdrawal.reject(tx, counter.person("ann"), row.id, "no"), "test_reject")
+    counter.tick()
+    assert counter.rows(swap)[0].state == "failed"
+    assert counter.available(owner, "XMR") == 2 * XMR + units(made, "network_fee")
+    counter.check_invariants()
 
 
 def test_a_limit_passed_by_the_payout_refuses_the_whole_swap(counter: BooksEngine) -> None:
@@ -304,3 +318,15 @@ def _accepting(counter: BooksEngine, owner: int, quote_id: str, crashpoint: str)
     environ = os.environ | {"COFFER_CRASHPOINT": crashpoint, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.flows.accepting", url, str(counter.caller.project_id), str(owner), quote_id]
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_quote_is_explained_with_its_swap_and_a_swap_with_its_quote(counter: BooksEngine) -> None:
+    owner = counter.funded_in(BTC=BTC)
+    made = ask(counter, "BTC", "XMR", buys=10 * XMR, payout=True)
+    done = accept(counter, owner, made, payout_address=counter.outside("XMR"))
+    for name in (made["id"], done["id"], done["reference"], done["withdrawal"]):
+        found = counter.database.read(lambda tx, n=name: explain.explain(tx, n))
+        kinds = {subject["kind"]: subject for subject in found.subjects}
+        assert kinds.keys() >= {"quote", "swap", "withdrawal"}, name
+        assert (kinds["quote"]["state"], kinds["quote"]["buys"]) == ("accepted", "10.000000000000 XMR")
+        assert any("swap:1:buy" in moment.what for moment in found.timeline)
