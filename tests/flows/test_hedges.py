@@ -119,7 +119,7 @@ def orders(server: Stranger) -> KrakenOrders:
 
 @pytest.fixture
 def house(database: Database, server: Stranger, orders: KrakenOrders, monkeypatch: pytest.MonkeyPatch) -> House:
-    monkeypatch.setattr(ccxt_source, "TIMEOUT_MS", 500)
+    monkeypatch.setattr(ccxt_source, "TIMEOUT_MS", 2_000)
     return House(database, server)
 
 

@@ -202,7 +202,7 @@ def test_one_exchange_that_never_answers_does_not_hold_up_the_others(
 ) -> None:
     over = threading.Event()
     markets[2].tickers = lambda pairs: over.wait(60) and {}  # type: ignore[method-assign,assignment,return-value]
-    monkeypatch.setattr(rates_fetch.fetch, "__defaults__", (0.3,))
+    monkeypatch.setattr(rates_fetch.fetch, "__defaults__", (3.0,))
     bench.fetch()
     over.set()
     assert [s["why"] for s in bench.newest("BTC").sources] == [None, None, "too_slow"]

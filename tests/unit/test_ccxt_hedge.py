@@ -82,7 +82,7 @@ def test_an_order_of_another_client_id_is_not_ours(server: Stranger, orders: Kra
 def test_whatever_is_not_an_answer_leaves_it_unknown_and_is_not_repeated(
     server: Stranger, orders: KrakenOrders, trouble: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ccxt_source, "TIMEOUT_MS", 300)
+    monkeypatch.setattr(ccxt_source, "TIMEOUT_MS", 2_000)
     asked = venue(server)
     server.troubles[KRAKEN_PLACE] = [trouble]
     with pytest.raises(OutcomeUnknown):
