@@ -59,7 +59,8 @@ class House:
         self.run(lambda tx: postings.post(tx, new_id("xx"), "inventory", "BTC", [leg], ("account", 1)))
 
     def plan(self) -> list[Row[Any]]:
-        """Run the planner once."""
+        """Run the planner once, on fresh rates."""
+        rows.write(self.database)
         name = select(task.c.id).where(task.c.name == "hedge")
         self.runtime.advance("task", self.database.read(lambda tx: tx.value(name)), woken=True)
         return self.hedges()
