@@ -28,8 +28,8 @@ def past(rows: Iterable[Row[Any]]) -> list[View]:
 
 def _present(tx: Tx, code: str, currency: str, row: Row[Any] | None) -> View:
     if row is None:
-        nothing: View = {"price": None, "problem": "unavailable", "detail": "nothing was fetched yet", "spread_percent": None}
-        nothing |= {"quoted_at": None, "at": None, "sources": []}
+        nothing: View = dict.fromkeys(("price", "problem", "detail", "spread_percent", "quoted_at", "at"))
+        nothing |= {"problem": "unavailable", "detail": "nothing was fetched yet", "sources": []}
         return {"asset": code, "currency": currency} | nothing | {"usable": False, "age_seconds": None}
     fresh = row.quoted_at is not None and row.quoted_at >= tx.now - rates.FRESH_US
     age = None if row.quoted_at is None else max(0, tx.now - row.quoted_at) // 1_000_000
