@@ -77,6 +77,11 @@ class Shop:
         own = (D.project_id == self.project_id) & (D.state == "pending")
         self.database.run(lambda tx: tx.execute(update(webhook_delivery).where(own).values(values)), "test_clock")
 
+    def set_pending_waiting(self, **values: Any) -> None:
+        """As `set_pending`, of those that wait for a time; what waits for another row stays asleep."""
+        own = (D.project_id == self.project_id) & (D.state == "pending") & D.due_at.is_not(None)
+        self.database.run(lambda tx: tx.execute(update(webhook_delivery).where(own).values(values)), "test_clock")
+
     def set_endpoints(self, **values: Any) -> None:
         own = update(webhook_endpoint).where(E.project_id == self.project_id)
         self.database.run(lambda tx: tx.execute(own.values(values)), "test_clock")

@@ -5,16 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from jobs import bootstrap, delivery, webhook_dispatch, webhook_fanout, webhook_parts
+from jobs import (
+    bootstrap,
+    delivery,
+    webhook_dispatch,
+    webhook_endpoints,
+    webhook_fanout,
+    webhook_log,
+    webhook_parts,
+)
 from jobs.runtime import Runtime
 from jobs.sweeper import Sweeper
 from jobs.webhook_dispatch import PLACES, Dispatcher
 from jobs.webhook_urls import Guard
+from ledger.errors import StateConflict
 from ledger.schema import task
 from tests.receiver import Receiver, receiving
 from tests.webhooks.shop import Shop
@@ -180,6 +190,56 @@ def test_two_dispatchers_deliver_each_event_once_and_in_order(
     for resource in resources:
         own = [got.json["type"] for got in receiver.got if got.json["data"]["object"]["id"] == resource]
         assert own == ["deposit.detected", "deposit.confirming", "deposit.credited"]
+
+
+def test_switches_and_redeliveries_in_the_middle_of_it_lose_nothing_and_keep_the_order(
+    shop: Shop, receiver: Receiver, dispatching: Callable[..., Dispatcher]
+) -> None:
+    """Two workers, a receiver that fails now and then, and people at every switch at the same time."""
+    endpoint = shop.endpoint(receiver.url)
+    count = iter(range(10**6))
+    receiver.reply = lambda _: 500 if next(count) % 5 == 4 else 204
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def person(act: Callable[[], object]) -> None:
+        try:
+            while not done.is_set():
+                act()
+                shop.set_pending_waiting(due_at=1)  # retries need not be waited for
+        except BaseException as error:  # noqa: BLE001  # told below
+            failures.append(error)
+
+    def switch() -> None:
+        shop.change(endpoint, webhook_endpoints.disable, "customer")
+        shop.change(endpoint, webhook_endpoints.enable)
+
+    def again() -> None:
+        rows = shop.deliveries()
+        if rows:
+            with suppress(StateConflict):
+                shop.database.run(lambda tx: webhook_log.redeliver(tx, rows[-1]), "test")
+
+    people = [threading.Thread(target=person, args=(act,), daemon=True) for act in (switch, again, shop.fan_out)]
+    for _ in range(2):
+        dispatching(4)
+    for thread in people:
+        thread.start()
+    resources = [shop.happens("detected", "confirming", "credited") for _ in range(8)]
+    first = [row.id for row in shop.events()]
+    wait_for(lambda: delivered(shop, first) or failures, "every event")
+    done.set()
+    for thread in people:
+        thread.join(60)
+    assert failures == []
+    for resource in resources:
+        own = [got.json["type"] for got in receiver.got if got.json["data"]["object"]["id"] == resource]
+        assert list(dict.fromkeys(own)) == ["deposit.detected", "deposit.confirming", "deposit.credited"]
+
+
+def delivered(shop: Shop, event_ids: list[int]) -> bool:
+    rows = [row for row in shop.deliveries() if row.round == 0]
+    return {row.event_id for row in rows if row.state == "delivered"} == set(event_ids)
 
 
 def test_a_poke_is_enough(shop: Shop, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
