@@ -17,7 +17,18 @@ from sqlalchemy import func, select
 from jobs.assets import chains_in_use
 from ledger.db import Database, Tx
 from ledger.errors import DatabaseError
-from ledger.schema import alarm, chain, deposit, event, payment, sweep, task, withdrawal
+from ledger.schema import (
+    alarm,
+    chain,
+    deposit,
+    event,
+    payment,
+    sweep,
+    task,
+    webhook_delivery,
+    webhook_endpoint,
+    withdrawal,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -91,7 +102,7 @@ def _states(tx: Tx) -> Iterator[GaugeMetricFamily]:
 
 def _queues(tx: Tx) -> Iterator[GaugeMetricFamily]:
     age = GaugeMetricFamily("coffer_due_age_seconds", "How long the longest waiting row is overdue", labels=["kind"])
-    for table in (deposit, payment, sweep, task):
+    for table in (deposit, payment, sweep, task, webhook_delivery):
         oldest = tx.value(select(func.min(table.c.due_at)).where(table.c.lease_until < tx.now))
         age.add_metric([table.name], 0 if oldest is None else max(0, tx.now - oldest) / 1e6)
     waiting = select(func.min(withdrawal.c.created_at)).where(withdrawal.c.state == "queued")
@@ -118,4 +129,21 @@ def _rest(tx: Tx) -> Iterator[GaugeMetricFamily]:
         alarms.add_metric([name], count)
     unnumbered = GaugeMetricFamily("coffer_events_unnumbered", "Events that no reader sees yet")
     unnumbered.add_metric([], tx.value(select(func.count()).where(event.c.sequence.is_(None))))
-    yield from (alarms, unnumbered)
+    yield from (alarms, unnumbered, *_webhooks(tx))
+
+
+def _webhooks(tx: Tx) -> Iterator[GaugeMetricFamily]:
+    pending = GaugeMetricFamily("coffer_webhook_deliveries_pending", "Messages that no receiver has confirmed yet")
+    pending.add_metric([], tx.value(select(func.count()).where(webhook_delivery.c.state == "pending")))
+    endpoints = GaugeMetricFamily("coffer_webhook_endpoints", "Endpoints of all projects", labels=["state"])
+    counts = {"enabled": 0, "failing": 0, "disabled": 0}
+    e = webhook_endpoint.c
+    for state, failing, count in tx.all(
+        select(e.state, e.failing_since.is_not(None), func.count())
+        .where(e.state != "deleted")
+        .group_by(e.state, e.failing_since.is_not(None))
+    ):
+        counts["failing" if state == "enabled" and failing else state] += count
+    for state, count in counts.items():
+        endpoints.add_metric([state], count)
+    yield from (pending, endpoints)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,8 +19,9 @@ from jobs import bootstrap
 from jobs.runtime import Runtime
 from jobs.services import Services
 from jobs.webhook_events import EVENTS, NAMES
+from ledger import history
 from ledger.db import Database
-from ledger.schema import audit, idempotency, task, webhook_delivery, webhook_endpoint
+from ledger.schema import audit, event, idempotency, task, webhook_delivery, webhook_endpoint
 from tests.api.conftest import make_settings
 from tests.api.shop import Shop, code
 from tests.receiver import Receiver, receiving
@@ -33,8 +36,6 @@ def make(shop: Shop, **body: Any) -> Any:
 
 
 def patch(shop: Shop, path: str, body: Any, **headers: str) -> Any:
-    import json
-
     return shop.call("PATCH", path, json.dumps(body).encode(), headers)
 
 
@@ -318,8 +319,6 @@ def work(database: Database, services: Services, number_events: Callable[[], Non
 
 def happen(shop: Shop) -> None:
     """One event of the project."""
-    from ledger import history
-
     about = f"tr_{secrets.token_hex(16)}"
     shop.database.run(lambda tx: history.emit(tx, shop.project_id, "transfer.completed", about, {"id": about}), "test")
 
@@ -407,14 +406,27 @@ def test_sending_again_over_the_api(local: Shop, receiver: Receiver, work: Calla
 
 
 def test_an_event_without_a_number_is_not_sent_again(local: Shop, receiver: Receiver, database: Database) -> None:
-    from ledger.schema import event
-
     make(local, url=receiver.url)
     happen(local)
     e = event.c
     own = select(e.public_id).where(e.project_id == local.project_id, e.sequence.is_(None))
     public_id = database.read(lambda tx: tx.value(own))
     assert code(local.post(f"/v1/events/{public_id}/resend")) == (404, "not_found")
+
+
+def test_metrics_tell_of_what_waits(local: Shop, receiver: Receiver, work: Callable[[], None]) -> None:
+    receiver.answers(500)
+    make(local, url=receiver.url)
+    happen(local)
+    work()
+    text = local.app.test_client().get("/metrics").text
+    for line in (
+        r"coffer_webhook_deliveries_pending [1-9]",
+        r'coffer_webhook_endpoints\{state="failing"\} [1-9]',
+        r'coffer_webhook_endpoints\{state="disabled"\} ',
+        r'coffer_due_age_seconds\{kind="webhook_delivery"\} ',
+    ):
+        assert re.search(line, text), line
 
 
 # The document
