@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from jobs import debts, moves, payment_requests, withdrawal
+from jobs import debts, moves, payment_requests, swap_view, withdrawal
 from jobs.swap import SWAP
 from jobs.swap_state import COLLECTING, FUNDING_REVERSED, State
 from ledger.accounts import Owner
@@ -29,8 +29,10 @@ class SwapPurpose:
             since = row.requote_since if row.held_units else None  # what rates are waited for is another payment now
             reason = "late_deposit" if row.state == State.EXPIRED else row.status_reason
             _stay(tx, row, reason, values | {"requote_since": since})
+            swap_view.tell(tx, row.id, "paid_in")
         elif row.status_reason == FUNDING_REVERSED and paid.asset == row.sell_asset:
             _stay(tx, row, "funding_returned", {})
+            swap_view.tell(tx, row.id, "funding_returned")
 
     def take_back(self, tx: Tx, paid: Row[Any], home: Row[Any], owner: Owner, key: str, ref: tuple[str, int]) -> int:
         """From what the swap still holds, then from the balance. Money that left for a refund or a payout comes back
@@ -46,6 +48,7 @@ class SwapPurpose:
             _stop(tx, row.withdrawal_id)
         values = {"held_units": row.held_units - taken, "received_units": row.received_units - taken}
         _stay(tx, moves.lock(tx, swap, row.id), FUNDING_REVERSED, values | {"requote_since": None})
+        swap_view.tell(tx, row.id, FUNDING_REVERSED)
         return owed
 
 

@@ -20,6 +20,9 @@ _OF_ESCROWS = (
     "partially_refunded",
 )
 
+#: And of a swap.
+_OF_SWAPS = ("paid_in", "funding_returned", "funding_reversed")
+
 #: resource -> what may follow the dot.
 EVENTS: dict[str, tuple[str, ...]] = {
     "address": ("underpaid", "paid", "overpaid", "expired", "paid_late"),
@@ -27,7 +30,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "transfer": ("completed",),
     "withdrawal": WITHDRAWAL_STATES,
     "escrow": (*ESCROW_STATES, *_OF_ESCROWS),
-    "swap": SWAP_STATES,
+    "swap": (*SWAP_STATES, *_OF_SWAPS),
     "webhook_endpoint": ("disabled",),
     "alarm": ("raised",),
 }

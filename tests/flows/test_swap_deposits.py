@@ -30,7 +30,7 @@ def test_the_quoted_amount_in_time_is_paid_out_as_quoted(desk: Desk) -> None:
     desk.settle()
     assert desk.state(swap) == ("completed", None)
     assert desk.got(swap) == PAID_OUT
-    assert desk.told(swap) == ["awaiting_deposit", "executed", "paying_out", "completed"]
+    assert desk.told(swap) == ["awaiting_deposit", "paid_in", "executed", "paying_out", "completed"]
     assert [desk.balance(swap, code) for code in ("BTC", "XMR")] == [0, 0]
     desk.check()
 
@@ -153,7 +153,7 @@ def test_a_late_deposit_is_exchanged_within_the_customer_s_slippage(desk: Desk) 
     desk.settle()
     assert desk.state(swap)[0] == "completed"
     assert desk.got(swap) == BOUGHT * 99 // 100 - XMR_FEE
-    assert desk.told(swap) == ["awaiting_deposit", "expired", "executed", "paying_out", "completed"]
+    assert desk.told(swap) == ["awaiting_deposit", "expired", "paid_in", "executed", "paying_out", "completed"]
     desk.check()
 
 

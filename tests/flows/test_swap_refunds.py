@@ -35,7 +35,7 @@ def test_late_at_a_worse_rate_is_refunded_less_the_network_fee(desk: Desk) -> No
     assert desk.state(swap_id) == ("refunded", "slippage_exceeded")
     assert desk.refunded(swap_id) == SELL - BTC_FEE
     assert desk.got(swap_id) == 0
-    assert desk.told(swap_id) == ["awaiting_deposit", "expired", "refunding", "refunded"]
+    assert desk.told(swap_id) == ["awaiting_deposit", "expired", "paid_in", "refunding", "refunded"]
     assert [desk.balance(swap_id, code) for code in ("BTC", "XMR")] == [0, 0]
     row = desk.engine.rows(deposit)[-1]
     story = desk.engine.database.read(lambda tx: ownership.of(tx, ("deposit", row.id)))
@@ -139,7 +139,9 @@ def test_a_payout_that_is_not_made_leaves_what_was_bought_in_the_balance(desk: D
         else:
             withdrawal.cancel(tx, engine.caller, payout)
 
+    assert desk.row(swap_id).due_at > engine.database.now()
     engine.database.run(finish, "test_end")
+    assert desk.row(swap_id).due_at <= engine.database.now()  # the withdrawal has woken it
     engine.tick()
     assert desk.state(swap_id) == ("failed", f"payout_{end}")
     assert desk.balance(swap_id, "XMR") == BOUGHT

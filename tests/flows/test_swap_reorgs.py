@@ -65,6 +65,7 @@ def test_the_debt_is_repaid_and_the_account_freed_when_the_deposit_is_back(desk:
     assert desk.engine.balance(owner, "receivable", "BTC") == 0
     assert [desk.balance(swap, code) for code in ("BTC", "XMR")] == [0, BOUGHT]
     assert desk.state(swap) == ("failed", "funding_returned")
+    assert desk.told(swap)[-3:] == ["funding_reversed", "failed", "funding_returned"]
     desk.check()
 
 
