@@ -1,5 +1,5 @@
-"""Crashpoints of deposits, withdrawals and sweeps: the process ends there with status 137, is started again, and the
-invariants hold. `make faults` does the same for all flows and places; docs/faults.md says how it works.
+"""Crashpoints of deposits, withdrawals, sweeps, escrows and swaps: the process ends there with status 137, is started
+again, and the invariants hold. `make faults` does the same for all flows and places; docs/faults.md says how it works.
 """
 
 from __future__ import annotations
@@ -92,6 +92,23 @@ def test_dying_at_any_point_on_ethereum(grounds: Grounds, flow: str, part: int, 
     assert_survives(ground, flow, found[part::parts])
 
 
+@pytest.mark.parametrize("flow", ["escrow-split", "swap-balance"])
+@pytest.mark.parametrize("db", ["sqlite", "mariadb"])
+def test_dying_at_any_point_of_a_trade_between_balances(grounds: Grounds, db: str, flow: str) -> None:
+    """One transaction a request: what a death leaves is all of it or nothing, both legs of a swap or none."""
+    ground = grounds(db, "trades")
+    assert_survives(ground, flow, points(ground, flow), least=5)
+
+
+@pytest.mark.parametrize("flow", ["escrow-released-frozen", "swap-deposit"])
+@pytest.mark.parametrize("db", ["sqlite", "mariadb"])
+def test_dying_at_any_step_of_a_trade_by_deposit(grounds: Grounds, db: str, flow: str) -> None:
+    """Deposits, escrows and swaps themselves; payments and periodic tasks are as in the flows above."""
+    ground = grounds(db, "trades")
+    own = ("deposit.", "swap.", "api.create_swap", "api.create_escrow", "api.release_escrow")
+    assert_survives(ground, flow, [point for point in points_apart(ground, flow) if point.startswith(own)])
+
+
 def test_dying_after_the_wallets_calls_of_a_monero_withdrawal(grounds: Grounds) -> None:
     """Real monerod and wallet-rpc; the second time wallet-rpc is killed as well, and forgets what was not stored."""
     ground = grounds("sqlite", "monero")
@@ -130,7 +147,7 @@ def test_dying_again_while_recovering_is_survived_too(grounds: Grounds) -> None:
     assert [run for run in runs if run.violations] == []
 
 
-def assert_survives(ground: Ground, flow: str, chosen: Sequence[str]) -> None:
-    assert len(chosen) > 10
+def assert_survives(ground: Ground, flow: str, chosen: Sequence[str], least: int = 11) -> None:
+    assert len(chosen) >= least
     runs = [die_at(ground, flow, point) for point in chosen]
     assert [run for run in runs if run.violations] == []
