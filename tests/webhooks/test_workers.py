@@ -19,6 +19,7 @@ from jobs import (
     webhook_fanout,
     webhook_log,
     webhook_parts,
+    webhook_queue,
 )
 from jobs.runtime import Runtime
 from jobs.sweeper import Sweeper
@@ -69,6 +70,39 @@ def test_a_death_in_the_fan_out_neither_loses_nor_doubles(
         with pytest.raises(Killed):
             shop.fan_out()
     shop.database.run(lambda tx: tx.execute(update(task).values(lease_until=0)), "test_clock")
+    shop.work()
+    assert receiver.events() == ["deposit.detected", "deposit.credited"]
+
+
+def test_an_end_that_commits_while_the_fan_out_looks_wakes_what_that_makes(
+    shop: Shop, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fan-out has seen that an earlier event is pending; before it commits, that one ends in another worker."""
+    shop.endpoint(receiver.url)
+    resource = shop.happens("detected")
+    shop.fan_out()
+    answered, ended = threading.Event(), threading.Event()
+    receiver.reply = lambda _: 204 if answered.wait(60) else 500
+
+    def deliver() -> None:
+        shop.runtime.advance("delivery", shop.deliveries()[0].id)
+        ended.set()
+
+    other = threading.Thread(target=deliver, daemon=True)
+    other.start()
+    wait_for(lambda: receiver.got, "the message to be on its way")
+    shop.happens("credited", about=resource)
+    real = webhook_queue.busy
+
+    def busy(*given: Any) -> set[str]:
+        found = real(*given)
+        answered.set()
+        ended.wait(1.5)  # it cannot, while this transaction holds the endpoint
+        return found
+
+    monkeypatch.setattr(webhook_queue, "busy", busy)
+    shop.fan_out()
+    other.join(60)
     shop.work()
     assert receiver.events() == ["deposit.detected", "deposit.credited"]
 
