@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import func, select
 
+from jobs import rates
 from jobs.assets import chains_in_use
 from ledger.db import Database, Tx
 from ledger.errors import DatabaseError
@@ -21,8 +22,11 @@ from ledger.schema import (
     alarm,
     chain,
     deposit,
+    escrow,
     event,
+    hedge,
     payment,
+    swap,
     sweep,
     task,
     webhook_delivery,
@@ -40,7 +44,13 @@ _OPEN = {
     withdrawal: ("pending_approval", "queued", "signed", "broadcast", "confirming", "review"),
     sweep: ("planned", "funding", "sweeping"),
     payment: ("building", "reserved", "signed", "broadcast", "confirming", "bumping", "releasing", "review"),
+    escrow: ("awaiting_funds", "funded", "disputed"),
+    swap: ("awaiting_deposit", "executed", "paying_out", "refunding"),
+    hedge: ("planned", "placed", "review"),
 }
+
+#: Whose rows workers take up by themselves when they are due.
+_SWEPT = (deposit, payment, sweep, escrow, swap, hedge, webhook_delivery, task)
 
 
 class Metrics:
@@ -80,7 +90,7 @@ class _Stored:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         up = GaugeMetricFamily("coffer_database_up", "1 while the database answers")
         try:
-            found = self._database.read(lambda tx: [*_states(tx), *_queues(tx), *_chains(tx), *_rest(tx)])
+            found = self._database.read(lambda tx: [*_states(tx), *_queues(tx), *_chains(tx), *_rates(tx), *_rest(tx)])
         except DatabaseError:
             up.add_metric([], 0)
             yield up
@@ -94,7 +104,8 @@ def _states(tx: Tx) -> Iterator[GaugeMetricFamily]:
     gauge = GaugeMetricFamily("coffer_saga_rows", "Rows that are not finished", labels=["kind", "asset", "state"])
     for table, states in _OPEN.items():
         c: Any = table.c
-        query = select(c.asset, c.state, func.count()).where(c.state.in_(states)).group_by(c.asset, c.state)
+        of = c.sell_asset if table is swap else c.asset
+        query = select(of, c.state, func.count()).where(c.state.in_(states)).group_by(of, c.state)
         for asset, state, count in tx.all(query):
             gauge.add_metric([table.name, asset, state], count)
     yield gauge
@@ -102,12 +113,26 @@ def _states(tx: Tx) -> Iterator[GaugeMetricFamily]:
 
 def _queues(tx: Tx) -> Iterator[GaugeMetricFamily]:
     age = GaugeMetricFamily("coffer_due_age_seconds", "How long the longest waiting row is overdue", labels=["kind"])
-    for table in (deposit, payment, sweep, task, webhook_delivery):
+    for table in _SWEPT:
         oldest = tx.value(select(func.min(table.c.due_at)).where(table.c.lease_until < tx.now))
         age.add_metric([table.name], 0 if oldest is None else max(0, tx.now - oldest) / 1e6)
     waiting = select(func.min(withdrawal.c.created_at)).where(withdrawal.c.state == "queued")
     oldest = tx.value(waiting.where(withdrawal.c.payment_id.is_(None)))
     age.add_metric(["withdrawal"], 0 if oldest is None else max(0, tx.now - oldest) / 1e6)
+    late = GaugeMetricFamily(
+        "coffer_queue_late_seconds", "By how much a queue's periodic work is late", labels=["queue"]
+    )
+    free = select(task.c.queue, func.min(task.c.due_at)).where(task.c.lease_until < tx.now).group_by(task.c.queue)
+    for queue, oldest in tx.all(free):
+        late.add_metric([queue], max(0, tx.now - oldest) / 1e6)
+    yield from (age, late)
+
+
+def _rates(tx: Tx) -> Iterator[GaugeMetricFamily]:
+    age = GaugeMetricFamily("coffer_rate_age_seconds", "Age of the newest price that could be used", labels=["asset"])
+    for code, row in rates.newest(tx).items():
+        if row.problem is None:
+            age.add_metric([code], max(0, tx.now - row.quoted_at) / 1e6)
     yield age
 
 

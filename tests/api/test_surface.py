@@ -24,7 +24,7 @@ from jobs import bootstrap
 from ledger import history
 from ledger.db import Database
 from ledger.ids import new_id
-from ledger.schema import address, asset, chain, deposit
+from ledger.schema import address, asset, chain, deposit, task
 from settings import SettingsError
 from tests.api.conftest import make_settings
 from tests.api.shop import Shop, code
@@ -198,6 +198,21 @@ def test_metrics_count_requests_by_route(shop: Shop, app: Flask) -> None:
     )
     for name in ("coffer_saga_rows", "coffer_due_age_seconds", "coffer_chain_healthy", "coffer_database_up 1.0"):
         assert name in text
+
+
+def test_metrics_tell_of_trades_and_of_queues_without_a_worker(shop: Shop, app: Flask, database: Database) -> None:
+    amount = {"asset": "BTC", "amount": "0.001", "reference": secrets.token_hex(8)}
+    made = shop.post("/v1/escrows", {"buyer": shop.account(), "vendor": shop.account()} | amount)
+    assert made.status_code == 201, made.json
+    hour_ago = database.now() - 3_600 * 1_000_000
+    late = update(task).where(task.c.name == "rates").values(due_at=hour_ago)
+    database.run(lambda tx: tx.execute(late), "test")
+    text = app.test_client().get("/metrics").text
+    assert re.search(r'coffer_saga_rows\{asset="BTC",kind="escrow",state="awaiting_funds"\} \d', text)
+    assert re.search(r'coffer_queue_late_seconds\{queue="rates"\} 36\d\d', text)
+    for kind in ("escrow", "swap", "hedge", "webhook_delivery"):
+        assert f'coffer_due_age_seconds{{kind="{kind}"}}' in text
+    assert "coffer_rate_age_seconds" in text
 
 
 def test_an_app_without_its_secret_does_not_start(database: Database) -> None:
