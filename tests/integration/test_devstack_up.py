@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from devstack.environment import RATES
 from devstack.monero_rpc import MoneroRpc, MoneroRpcError
 from devstack.programs import ROOT
 from jobs.keys import SCOPES
@@ -81,7 +82,9 @@ def test_two_stacks_side_by_side(stacks: list[Up]) -> None:
 
     _the_monero_worker_cannot_make_blocks(first)
     _an_outsider_pays_on_every_chain(stacks[0], first)
-    for name in ("worker-bitcoin", "worker-monero", "worker-ethereum", "monerod", "monero-wallet-rpc", "anvil"):
+    _every_coin_has_a_price(first)
+    workers = ("bitcoin", "monero", "ethereum", "rates", "webhooks")
+    for name in (*(f"worker-{queue}" for queue in workers), "monerod", "monero-wallet-rpc", "anvil"):
         _a_killed_process_comes_back(stacks[0], name)
     _a_killed_process_comes_back(stacks[1], "mariadb")
     _a_killed_process_comes_back(stacks[1], "api")
@@ -116,6 +119,13 @@ def _an_outsider_pays_on_every_chain(one: Up, stack: dict[str, Any]) -> None:
         command = [sys.executable, "-m", "devstack.outsider", "--name", one.name, "pay", asset, home, amount]
         subprocess.run([*command, "--mine", "12"], cwd=ROOT, check=True, capture_output=True, timeout=60)
     until(lambda: shop.available(account["id"]) == paid, 60)
+
+
+def _every_coin_has_a_price(stack: dict[str, Any]) -> None:
+    """From the table of the stack, by the worker of the queue `rates`."""
+    shop = Shop(stack["api_url"], stack["keys"]["all"])
+    table = dict(line.split("=") for line in RATES.split(","))
+    until(lambda: {one["asset"]: one["price"] for one in shop.get("/rates")[1]["data"]} == table, 60)
 
 
 def _a_killed_process_comes_back(one: Up, name: str) -> None:
