@@ -28,6 +28,10 @@ class Desk:
         self.buyer = engine.account()
         self.vendor = vendor or engine.account()
 
+    def another(self) -> Desk:
+        """The same shop, with another buyer and another vendor."""
+        return Desk(self.engine)
+
     def run(self, unit: Callable[[Tx], Any]) -> Any:
         return self.engine.database.run(unit, "test_escrow")
 
@@ -76,13 +80,17 @@ class Desk:
 
     def over(self, escrow_id: int, *moments: str) -> None:
         """These moments of the escrow are past, by the database's clock; its step runs."""
+        self.past(escrow_id, *moments)
+        self.step(escrow_id)
+
+    def past(self, escrow_id: int, *moments: str) -> None:
+        """As `over`, but no worker has looked at it yet."""
         values = dict.fromkeys(moments or ("funding_deadline",), 1)
         row = self.row(escrow_id)
         self.run(lambda tx: tx.execute(update(escrow).where(escrow.c.id == escrow_id).values(values)))
         if "funding_deadline" in values and row.address_id is not None:
             past = update(address).where(address.c.id == row.address_id).values(expires_at=1)
             self.run(lambda tx: tx.execute(past))
-        self.step(escrow_id)
 
     def step(self, escrow_id: int) -> None:
         """The step runs now, whenever it is due."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from sqlalchemy import update
 
@@ -82,40 +80,39 @@ def test_nothing_at_all_expires(desk: Desk) -> None:
     desk.check()
 
 
-@pytest.mark.parametrize("fee_from", ["buyer", "vendor"])
-def test_too_little_may_be_accepted_and_the_fee_shrinks_with_it(desk: Desk, fee_from: str) -> None:
-    escrow_id = desk.by_address(500_000, fee_units=50_000, fee_from=fee_from, on_underpaid="accept")
-    desk.pay(escrow_id, 100_007)
-    desk.over(escrow_id)
-    assert desk.state(escrow_id) == ("funded", "underpaid")
-    parts = desk.parts(escrow_id)
-    fee = 100_007 * 50_000 // (550_000 if fee_from == "buyer" else 500_000)
-    price = 100_007 - fee if fee_from == "buyer" else 100_007
-    assert (parts.units, parts.fee_units, parts.wanted_units, parts.held_units) == (price, fee, 100_007, 100_007)
-    desk.release(escrow_id)
-    assert desk.fees() == fee
-    assert desk.money() == (0, 100_007 - fee)
+def test_too_little_may_be_accepted_and_the_fee_shrinks_with_it(desk: Desk) -> None:
+    for one, fee_from, wanted in ((desk, "buyer", 550_000), (desk.another(), "vendor", 500_000)):
+        escrow_id = one.by_address(500_000, fee_units=50_000, fee_from=fee_from, on_underpaid="accept")
+        one.pay(escrow_id, 100_007)
+        one.over(escrow_id)
+        assert one.state(escrow_id) == ("funded", "underpaid")
+        parts, fee, taken = one.parts(escrow_id), 100_007 * 50_000 // wanted, one.fees()
+        price = 100_007 - fee if fee_from == "buyer" else 100_007
+        assert (parts.units, parts.fee_units, parts.wanted_units, parts.held_units) == (price, fee, 100_007, 100_007)
+        one.release(escrow_id)
+        assert one.fees() - taken == fee
+        assert one.money() == (0, 100_007 - fee)
     desk.check()
 
 
-@pytest.mark.parametrize("decision", ["accept", "return"])
-def test_too_little_may_be_held_for_a_decision(desk: Desk, decision: str) -> None:
-    escrow_id = desk.by_address(on_underpaid="hold", fee_ppm=100_000)
-    desk.pay(escrow_id, 300_000)
-    with pytest.raises(StateConflict, match="decision"):
-        desk.decide(escrow_id, decision)
-    desk.over(escrow_id)
-    assert desk.state(escrow_id) == ("awaiting_funds", "underpaid")
-    assert desk.row(escrow_id).due_at is None
-    assert desk.words()[-1] == "awaiting_decision"
-    desk.decide(escrow_id, decision)
-    if decision == "accept":
-        assert desk.state(escrow_id) == ("funded", "accepted")
-        desk.release(escrow_id)
-        assert desk.money() == (0, 270_000)
-    else:
-        assert desk.state(escrow_id) == ("expired", "returned")
-        assert desk.money() == (300_000, 0)
+def test_too_little_may_be_held_for_a_decision(desk: Desk) -> None:
+    for one, decision in ((desk, "accept"), (desk.another(), "return")):
+        escrow_id = one.by_address(on_underpaid="hold", fee_ppm=100_000)
+        one.pay(escrow_id, 300_000)
+        with pytest.raises(StateConflict, match="decision"):
+            one.decide(escrow_id, decision)
+        one.over(escrow_id)
+        assert one.state(escrow_id) == ("awaiting_funds", "underpaid")
+        assert one.row(escrow_id).due_at is None
+        assert one.words()[-1] == "awaiting_decision"
+        one.decide(escrow_id, decision)
+        if decision == "accept":
+            assert one.state(escrow_id) == ("funded", "accepted")
+            one.release(escrow_id)
+            assert one.money() == (0, 270_000)
+        else:
+            assert one.state(escrow_id) == ("expired", "returned")
+            assert one.money() == (300_000, 0)
     desk.check()
 
 
@@ -176,21 +173,21 @@ def test_a_surplus_may_become_part_of_the_price(desk: Desk) -> None:
     desk.check()
 
 
-@pytest.mark.parametrize("decision", ["accept", "return"])
-def test_a_surplus_may_be_held_for_a_decision(desk: Desk, decision: str) -> None:
+def test_a_surplus_may_be_held_for_a_decision(desk: Desk) -> None:
     deadline = desk.engine.database.now() + 10**12
-    escrow_id = desk.by_address(on_overpaid="hold", deadline=deadline, at_deadline="release")
-    desk.pay(escrow_id, 600_000)
-    assert desk.state(escrow_id) == ("funded", "overpaid")
-    for call in (desk.release, desk.refund):
-        with pytest.raises(StateConflict, match="decide"):
-            call(escrow_id)
-    desk.over(escrow_id, "deadline")
-    assert desk.state(escrow_id) == ("funded", "overpaid")
-    desk.decide(escrow_id, decision)
-    desk.step(escrow_id)
-    assert desk.state(escrow_id) == ("released", "deadline")
-    assert desk.money() == ((0, 600_000) if decision == "accept" else (100_000, 500_000))
+    for one, decision in ((desk, "accept"), (desk.another(), "return")):
+        escrow_id = one.by_address(on_overpaid="hold", deadline=deadline, at_deadline="release")
+        one.pay(escrow_id, 600_000)
+        assert one.state(escrow_id) == ("funded", "overpaid")
+        for call in (one.release, one.refund):
+            with pytest.raises(StateConflict, match="decide"):
+                call(escrow_id)
+        one.over(escrow_id, "deadline")
+        assert one.state(escrow_id) == ("funded", "overpaid")
+        one.decide(escrow_id, decision)
+        one.step(escrow_id)
+        assert one.state(escrow_id) == ("released", "deadline")
+        assert one.money() == ((0, 600_000) if decision == "accept" else (100_000, 500_000))
     desk.check()
 
 
@@ -236,31 +233,27 @@ def test_what_comes_too_late_may_be_accepted(desk: Desk) -> None:
     desk.check()
 
 
-@pytest.mark.parametrize(
-    ("units", "decision", "state", "money"),
-    [
+def test_what_comes_too_late_may_be_held(desk: Desk) -> None:
+    cases = [
         (500_000, "accept", ("funded", "accepted"), (0, 500_000)),
         (400_000, "accept", ("funded", "accepted"), (0, 400_000)),
         (600_000, "accept", ("funded", "accepted"), (0, 600_000)),
         (500_000, "return", ("expired", "returned"), (500_000, 0)),
-    ],
-)
-def test_what_comes_too_late_may_be_held(
-    desk: Desk, units: int, decision: str, state: tuple[str, str], money: tuple[int, int]
-) -> None:
-    escrow_id = desk.by_address(on_late="hold")
-    late(desk, escrow_id, units)
-    assert desk.state(escrow_id) == ("awaiting_funds", "late")
-    assert desk.money() == (0, 0)
-    desk.check()
-    desk.step(escrow_id)
-    assert desk.state(escrow_id) == ("awaiting_funds", "late")
-    desk.decide(escrow_id, decision)
-    assert desk.state(escrow_id) == state
-    if decision == "accept":
-        desk.release(escrow_id)
-    assert desk.money() == money
-    desk.check()
+    ]
+    for units, decision, state, money in cases:
+        one = desk.another()
+        escrow_id = one.by_address(on_late="hold")
+        late(one, escrow_id, units)
+        assert one.state(escrow_id) == ("awaiting_funds", "late")
+        assert one.money() == (0, 0)
+        one.step(escrow_id)
+        assert one.state(escrow_id) == ("awaiting_funds", "late")
+        one.decide(escrow_id, decision)
+        assert one.state(escrow_id) == state
+        if decision == "accept":
+            one.release(escrow_id)
+        assert one.money() == money
+        one.check()
 
 
 def test_late_payments_add_up_while_they_are_held(desk: Desk) -> None:
@@ -274,25 +267,22 @@ def test_late_payments_add_up_while_they_are_held(desk: Desk) -> None:
     desk.check()
 
 
-@pytest.mark.parametrize(
-    ("choice", "over", "state", "buyer", "price"),
-    [
+def test_what_comes_after_it_was_funded_is_late(desk: Desk) -> None:
+    cases = [
         ("return", "keep", ("funded", None), 70_000, 500_000),
         ("accept", "return", ("funded", "accepted_late"), 70_000, 500_000),
         ("accept", "keep", ("funded", "accepted_late"), 0, 570_000),
         ("accept", "hold", ("funded", "overpaid"), 0, 500_000),
         ("hold", "return", ("funded", "late"), 0, 500_000),
-    ],
-)
-def test_what_comes_after_it_was_funded_is_late(
-    desk: Desk, choice: str, over: str, state: tuple[str, str | None], buyer: int, price: int
-) -> None:
-    escrow_id = desk.by_address(hours=None, on_late=choice, on_overpaid=over)
-    desk.pay(escrow_id, 500_000)
-    desk.pay(escrow_id, 70_000)
-    assert desk.state(escrow_id) == state
-    assert desk.money() == (buyer, 0)
-    assert desk.parts(escrow_id).units == price
+    ]
+    for choice, over, state, buyer, price in cases:
+        one = desk.another()
+        escrow_id = one.by_address(hours=None, on_late=choice, on_overpaid=over)
+        one.pay(escrow_id, 500_000)
+        one.pay(escrow_id, 70_000)
+        assert one.state(escrow_id) == state
+        assert one.money() == (buyer, 0)
+        assert one.parts(escrow_id).units == price
     desk.check()
 
 
@@ -309,15 +299,16 @@ def resolved(desk: Desk, escrow_id: int) -> None:
     desk.resolve(escrow_id, 250_000)
 
 
-@pytest.mark.parametrize("end", [released, refunded, resolved])
-def test_after_its_end_what_comes_is_the_buyers(desk: Desk, end: Callable[[Desk, int], None]) -> None:
-    escrow_id = desk.by_address(on_late="accept", on_overpaid="keep")
-    desk.pay(escrow_id, 500_000)
-    end(desk, escrow_id)
-    before, state = desk.money()[0], desk.state(escrow_id)
-    desk.pay(escrow_id, 33_000)
-    assert desk.money()[0] == before + 33_000
-    assert desk.state(escrow_id) == state
+def test_after_its_end_what_comes_is_the_buyers(desk: Desk) -> None:
+    for end in (released, refunded, resolved):
+        one = desk.another()
+        escrow_id = one.by_address(on_late="accept", on_overpaid="keep")
+        one.pay(escrow_id, 500_000)
+        end(one, escrow_id)
+        before, state = one.money()[0], one.state(escrow_id)
+        one.pay(escrow_id, 33_000)
+        assert one.money()[0] == before + 33_000
+        assert one.state(escrow_id) == state
     desk.check()
 
 

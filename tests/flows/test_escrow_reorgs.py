@@ -162,7 +162,7 @@ def test_what_the_buyer_can_pay_freezes_nobody(desk: Desk) -> None:
 
 
 def test_in_the_middle_of_a_release_the_rest_is_taken_and_the_part_frozen(desk: Desk) -> None:
-    escrow_id = desk.by_address()
+    escrow_id = desk.by_address(on_overpaid="keep")
     txid = desk.pay(escrow_id, 500_000)
     desk.release(escrow_id, 200_000)
     desk.refund(escrow_id, 50_000)
@@ -180,6 +180,7 @@ def test_in_the_middle_of_a_release_the_rest_is_taken_and_the_part_frozen(desk: 
     assert owed(desk) == 0
     assert desk.money() == (8_000, 200_000)
     assert frozen(desk) == [(200_000, None)]
+    assert (desk.parts(escrow_id).units, desk.parts(escrow_id).undone_units) == (500_000, 0)
     desk.release(escrow_id)
     assert desk.state(escrow_id) == ("resolved", "split")
     assert desk.money() == (8_000, 450_000)

@@ -126,7 +126,10 @@ def test_after_its_funding_deadline_a_balance_funds_it_no_more(desk: Desk) -> No
     values = desk.row(escrow_id)._mapping
     assert values["due_at"] >= values["funding_deadline"]
     desk.fund(escrow_id, 200_000)
-    desk.over(escrow_id)
+    desk.past(escrow_id)
+    with pytest.raises(StateConflict, match="deadline is over"):
+        desk.fund(escrow_id)
+    desk.step(escrow_id)
     assert desk.state(escrow_id) == ("expired", "underpaid")
     with pytest.raises(StateConflict):
         desk.fund(escrow_id)
@@ -152,21 +155,21 @@ def test_a_release_pays_the_vendor_at_once_and_takes_the_fee(desk: Desk) -> None
     desk.check()
 
 
-@pytest.mark.parametrize("fee_from", ["buyer", "vendor"])
-def test_steps_of_any_size_take_exactly_the_whole_fee(desk: Desk, fee_from: str) -> None:
-    escrow_id = desk.funded(100_003, fee_units=333, fee_from=fee_from)
-    released = 0
-    for units in (1, 2, 33_331, 7, 66_661):
-        desk.release(escrow_id, units)
-        released += units
-        assert desk.state(escrow_id) == ("funded", None)
-        assert desk.fees() == 333 * released // 100_003
-        desk.check()
-    desk.release(escrow_id)
-    assert desk.state(escrow_id) == ("released", None)
-    assert desk.fees() == 333
-    assert desk.money() == (0, 100_003 - (333 if fee_from == "vendor" else 0))
-    assert desk.words()[2:] == ["partially_released"] * 5 + ["released"]
+def test_steps_of_any_size_take_exactly_the_whole_fee(desk: Desk) -> None:
+    for one, fee_from in ((desk, "buyer"), (desk.another(), "vendor")):
+        escrow_id, taken = one.funded(100_003, fee_units=333, fee_from=fee_from), desk.fees()
+        released = 0
+        for units in (1, 2, 33_331, 7, 66_661):
+            one.release(escrow_id, units)
+            released += units
+            assert one.state(escrow_id) == ("funded", None)
+            assert one.fees() - taken == 333 * released // 100_003
+        one.check()
+        one.release(escrow_id)
+        assert one.state(escrow_id) == ("released", None)
+        assert one.fees() - taken == 333
+        assert one.money() == (0, 100_003 - (333 if fee_from == "vendor" else 0))
+    assert desk.words()[-6:] == ["partially_released"] * 5 + ["released"]
     desk.check()
 
 
@@ -247,21 +250,21 @@ def test_in_a_dispute_only_the_arbiter_moves_money(desk: Desk) -> None:
     desk.check()
 
 
-@pytest.mark.parametrize("fee_from", ["buyer", "vendor"])
-@pytest.mark.parametrize("vendor_units", [0, 1, 166_667, 333_333, 500_000])
-def test_a_split_is_exact_to_the_atomic_unit(desk: Desk, vendor_units: int, fee_from: str) -> None:
-    escrow_id = desk.funded(fee_units=777, fee_from=fee_from)
-    desk.dispute(escrow_id)
-    desk.resolve(escrow_id, vendor_units, 500_000 - vendor_units)
-    fee = 777 * vendor_units // 500_000
-    reason = {0: "to_buyer", 500_000: "to_vendor"}.get(vendor_units, "split")
-    assert desk.state(escrow_id) == ("resolved", reason)
-    if fee_from == "buyer":
-        assert desk.money() == (500_777 - vendor_units - fee, vendor_units)
-    else:
-        assert desk.money() == (500_000 - vendor_units, vendor_units - fee)
-    assert desk.fees() == fee
-    assert desk.engine.balance(desk.buyer, "escrow") == 0
+def test_a_split_is_exact_to_the_atomic_unit(desk: Desk) -> None:
+    desk.top_up(10_000_000)
+    for fee_from in ("buyer", "vendor"):
+        for vendor_units in (0, 1, 166_667, 333_333, 500_000):
+            escrow_id, before = desk.make(fee_units=777, fee_from=fee_from), (*desk.money(), desk.fees())
+            desk.fund(escrow_id)
+            desk.dispute(escrow_id)
+            desk.resolve(escrow_id, vendor_units, 500_000 - vendor_units)
+            fee = 777 * vendor_units // 500_000
+            reason = {0: "to_buyer", 500_000: "to_vendor"}.get(vendor_units, "split")
+            assert desk.state(escrow_id) == ("resolved", reason)
+            now = (*desk.money(), desk.fees())
+            got = vendor_units - (fee if fee_from == "vendor" else 0)
+            assert tuple(a - b for a, b in zip(now, before, strict=True)) == (-got - fee, got, fee)
+            assert desk.engine.balance(desk.buyer, "escrow") == 0
     desk.check()
 
 
@@ -319,18 +322,19 @@ def test_another_projects_escrow_is_unknown(desk: Desk) -> None:
 # Deadlines, by the database's clock
 
 
-@pytest.mark.parametrize("way", ["release", "refund"])
-def test_its_deadline_ends_it_by_itself(desk: Desk, way: str) -> None:
+def test_its_deadline_ends_it_by_itself(desk: Desk) -> None:
     deadline = desk.engine.database.now() + HOUR
-    escrow_id = desk.funded(deadline=deadline, at_deadline=way, fee_units=1_000)
-    desk.engine.tick()
-    assert desk.state(escrow_id) == ("funded", None)
-    assert desk.row(escrow_id).due_at is not None
-    desk.over(escrow_id, "deadline")
-    assert desk.state(escrow_id) == ({"release": "released", "refund": "refunded"}[way], "deadline")
-    assert desk.money() == ((0, 499_000) if way == "release" else (500_000, 0))
-    assert desk.words()[-1] == desk.row(escrow_id).state
-    desk.step(escrow_id)
+    for one, way, end in ((desk, "release", "released"), (desk.another(), "refund", "refunded")):
+        escrow_id = one.funded(deadline=deadline, at_deadline=way, fee_units=1_000)
+        one.engine.tick()
+        one.step(escrow_id)
+        assert one.state(escrow_id) == ("funded", None)
+        assert one.row(escrow_id).due_at is not None
+        one.over(escrow_id, "deadline")
+        assert one.state(escrow_id) == (end, "deadline")
+        assert one.money() == ((0, 499_000) if way == "release" else (500_000, 0))
+        assert one.words()[-1] == end
+        one.step(escrow_id)
     desk.check()
 
 
