@@ -22,6 +22,7 @@ from ledger.schema import (
     balance,
     chain,
     deposit,
+    escrow,
     lease,
     ledger_account,
     pause,
@@ -150,12 +151,14 @@ def _stuck(tx: Tx) -> Iterable[View]:
     """What waits for a person, or fails again and again."""
     suspense = select(ledger_account.c.id).where(ledger_account.c.kind == "suspense")
     undecided = (deposit.c.state == "held") & deposit.c.credited_to.in_(suspense)
+    operators = (escrow.c.state == "disputed") & (escrow.c.arbiter == "operator")
     for kind, table, condition in (
         ("withdrawal", withdrawal, withdrawal.c.state.in_(("review", "pending_approval"))),
         ("withdrawal", withdrawal, (withdrawal.c.state == "queued") & withdrawal.c.status_reason.is_not(None)),
         ("payment", payment, (payment.c.state == "review") | (payment.c.attempts >= 3)),
         ("deposit", deposit, undecided | (deposit.c.attempts >= 3)),
         ("sweep", sweep, sweep.c.attempts >= 3),
+        ("escrow", escrow, operators | (escrow.c.attempts >= 3)),
     ):
         for row in tx.all(select(table).where(condition).order_by(table.c.id).limit(50)):
             shown = {"kind": kind, "id": row.public_id, "state": row.state, "reason": row.status_reason}

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
+from jobs import alarms
 from ledger import accounts, balances, holds, postings
 from ledger.db import Tx
 from ledger.postings import Leg
@@ -63,6 +64,7 @@ def thaw(tx: Tx, part: Row[Any]) -> None:
 def end_part(tx: Tx, part: Row[Any]) -> bool:
     """Mark a frozen part as decided; False when it was."""
     p = frozen_part.c
+    alarms.clear(tx, part_subject(part.id))
     return tx.execute(update(frozen_part).where(p.id == part.id, p.live == 1).values(live=None)).rowcount == 1
 
 
@@ -99,3 +101,8 @@ def take_back(
     if owed > 0:
         accounts.freeze(tx, account_id, REORG_FREEZE)
     return owed
+
+
+def part_subject(part_id: int) -> str:
+    """What the alarm of a frozen part is about."""
+    return f"frozen:{part_id}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select
 
-from jobs import debts
+from jobs import alarms, debts
 from ledger import accounts, audit, balances, holds, postings
 from ledger.accounts import Owner
 from ledger.db import Tx
@@ -29,8 +29,10 @@ def freeze(tx: Tx, paid: Row[Any], source: tuple[str, int], account_id: int, uni
     key = f"frozen:deposit:{paid.id}:{paid.credits}"
     values = {"deposit_id": paid.id, "kind": source[0], "row_id": source[1], "account_id": account_id}
     values |= {"asset": paid.asset, "units": there, "hold_key": key, "live": 1, "created_at": tx.now}
-    tx.execute(insert(frozen_part).values(values))
+    part_id = tx.insert(insert(frozen_part).values(values))
     holds.place(tx, key, account_id, paid.asset, there, source)
+    detail = f"deposit {paid.public_id} has left the chain; see `coffer escrows frozen`"
+    alarms.raise_(tx, "money_frozen", debts.part_subject(part_id), detail)
     return there
 
 

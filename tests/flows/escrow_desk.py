@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
-from jobs import escrow_ending, escrow_funding, escrow_make, frozen_parts
+from jobs import escrow_ending, escrow_funding, escrow_make, frozen_parts, ownership_verify
 from jobs.escrow_terms import Parts, parts_of
 from ledger import balances
 from ledger.db import Tx
@@ -156,17 +156,18 @@ class Desk:
         """The escrow events so far, without their prefix."""
         return [t.removeprefix("escrow.") for t in self.engine.event_types() if t.startswith("escrow.")]
 
-    def history(self, escrow_id: int) -> list[tuple[str, int, str, int]]:
-        """(event, account, place, units) of the ownership history."""
+    def history(self, row_id: int, kind: str = "escrow") -> list[tuple[str, int, str, int]]:
+        """(event, account, place, units) of the ownership history of an escrow, or of another kind of subject."""
         return [
             (row.event, row.account_id, row.place, row.units)
             for row in self.engine.rows(ownership)
-            if (row.subject_kind, row.subject_id) == ("escrow", escrow_id)
+            if (row.subject_kind, row.subject_id) == (kind, row_id)
         ]
 
     def check(self) -> None:
-        """The books are sound, and what escrows hold is what lies in their buyers' accounts."""
+        """The books and the histories are sound, and what escrows hold is what lies in their buyers' accounts."""
         self.engine.check_invariants()
+        assert ownership_verify.verify(self.engine.database).faults == ()
         held: dict[tuple[int, str], int] = {}
         for row in self.engine.rows(escrow):
             held[row.buyer_id, row.asset] = held.get((row.buyer_id, row.asset), 0) + row.held_units

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import update
 
+from jobs import escrow_ending, escrow_make
 from ledger import pauses
 from ledger.errors import StateConflict
-from ledger.schema import address, deposit
+from ledger.schema import address, deposit, escrow
 from tests.flows.engine import Engine
 from tests.flows.escrow_desk import Desk
+from tests.flows.ethereum_engine import ETHER, EthereumEngine
 
 
 @pytest.fixture
@@ -367,3 +371,23 @@ def test_a_worker_that_decided_by_an_older_row_writes_nothing(desk: Desk, monkey
     assert desk.state(escrow_id) == ("funded", None)
     assert desk.money() == (0, 0)
     desk.check()
+
+
+def test_only_its_own_asset_funds_it_where_an_address_takes_several(ethereum: EthereumEngine) -> None:
+    ethereum.stock()
+    good = ethereum.add_token("GOOD")
+    buyer, vendor = ethereum.account(), ethereum.account()
+    terms = escrow_make.Terms(buyer, vendor, good, 25_000_000, "e1", address=True, on_late="accept")
+
+    def run(unit: Any) -> Any:
+        return ethereum.database.run(unit, "test_escrow")
+
+    made = run(lambda tx: escrow_make.create(tx, ethereum.caller, terms, ethereum.services))
+    ethereum.give("GOOD", made.shown["address"], 25_000_000)
+    assert ethereum.row(escrow, made.id).state == "funded"
+    ethereum.pay(made.shown["address"], ETHER, blocks=13)
+    assert ethereum.available(buyer) == ETHER
+    assert ethereum.available(buyer, "GOOD") == 0
+    run(lambda tx: escrow_ending.release(tx, ethereum.caller, made.id))
+    assert ethereum.available(vendor, "GOOD") == 25_000_000
+    ethereum.agree()

@@ -109,6 +109,7 @@ def test_what_the_vendor_has_not_spent_is_frozen_until_the_deposit_is_back(desk:
     assert desk.money() == (0, 0)
     assert desk.engine.balance(desk.vendor, "held") == 490_000
     assert frozen(desk) == [(490_000, 1)]
+    assert ("money_frozen", "frozen:1") in desk.engine.alarms()
     with pytest.raises(InsufficientFunds):
         desk.engine.withdraw(desk.vendor, 100_000)
     desk.check()
@@ -117,6 +118,7 @@ def test_what_the_vendor_has_not_spent_is_frozen_until_the_deposit_is_back(desk:
     assert (owed(desk), desk.money()) == (0, (0, 490_000))
     assert desk.engine.frozen(desk.buyer) is None
     assert frozen(desk) == [(490_000, None)]
+    assert not [name for name, _ in desk.engine.alarms() if name == "money_frozen"]
     assert desk.parts(escrow_id).undone_units == 0
     desk.check()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobs import accounts as store
 from ledger import accounts, pauses
 from ledger.errors import (
     AccountFrozen,
@@ -95,7 +96,7 @@ def test_parts_from_a_balance_add_up(desk: Desk) -> None:
 
 
 def test_an_order_account_pays_for_its_escrow(desk: Desk) -> None:
-    order = desk.engine.account()
+    order = desk.run(lambda tx: store.create(tx, desk.engine.caller, "order-7", "order").id)
     escrow_id = desk.make(order_id=order)
     desk.top_up(500_000, order)
     other = desk.engine.account()
@@ -104,9 +105,20 @@ def test_an_order_account_pays_for_its_escrow(desk: Desk) -> None:
     desk.fund(escrow_id)
     assert desk.engine.available(order) == 0
     assert desk.engine.balance(desk.buyer, "escrow") == 500_000
+    desk.release(escrow_id, 200_000)
     desk.refund(escrow_id)
-    assert desk.money() == (500_000, 0)
+    assert desk.money() == (300_000, 200_000)
     desk.check()
+    buyer, vendor = desk.buyer, desk.vendor
+    whole = desk.history(escrow_id)
+    assert whole == [
+        ("funded", buyer, "escrow", 500_000),
+        ("released", vendor, "available", 200_000),
+        ("released", buyer, "escrow", 300_000),
+        ("refunded", buyer, "available", 300_000),
+        ("refunded", buyer, "escrow", 0),
+    ]
+    assert desk.history(order, "order") == [("deposited", order, "available", 500_000), *whole]
 
 
 def test_a_frozen_account_funds_nothing(desk: Desk) -> None:

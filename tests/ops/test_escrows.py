@@ -46,6 +46,8 @@ def test_a_dispute_is_listed_and_split_by_an_operator(here: Installation, desk: 
         (name(desk, escrow_id), "disputed", "0.00500000 BTC")
     ]
     assert {row["id"] for row in told(here, "escrows", "list")} == {name(desk, escrow_id), name(desk, other)}
+    stuck = told(here, "status")["stuck"]
+    assert [(row["kind"], row["id"]) for row in stuck] == [("escrow", name(desk, escrow_id))]
     assert "more than is left" in here.refused("escrows", "resolve", name(desk, escrow_id), "--vendor", "0.00500001")
     assert "decimals" in here.refused("escrows", "resolve", name(desk, escrow_id), "--vendor", "0.000000001")
     said = here.said("escrows", "resolve", name(desk, escrow_id), "--vendor", "0.002", "--as", "ada")
