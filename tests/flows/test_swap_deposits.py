@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from jobs import quotes, swap_balance
+from jobs import purposes, quotes, swap_balance
 from jobs.swap import SWAP
 from jobs.swap_books import Wish
 from ledger import ownership
@@ -174,6 +176,15 @@ def test_a_deposit_after_completion_is_the_account_s_to_spend(desk: Desk) -> Non
     assert desk.state(swap) == ("completed", None)
     assert desk.balance(swap, "BTC") == 50_000
     desk.check()
+
+
+def test_another_asset_at_the_same_address_is_the_account_s_to_spend(desk: Desk) -> None:
+    """Where one address takes several assets, a token may come to the address of a swap that sells the coin."""
+    swap = desk.open()
+    token = SimpleNamespace(asset="USDC", units=1)
+    home, owner = desk.home(swap), desk.row(swap).account_id
+    found = desk.engine.database.run(lambda tx: purposes.of(home).owner(tx, token, home), "test_owner")
+    assert found == (owner, "available")
 
 
 def test_a_deposit_that_comes_while_another_is_judged_is_judged_with_it(desk: Desk) -> None:
