@@ -99,6 +99,13 @@ def due_us(row: Row[Any], state: State, parts: Parts, reason: str | None, now: i
     return None if moment is None else max(0, moment - now)
 
 
+def check_free(tx: Tx, row: Row[Any]) -> None:
+    """Nothing goes to the vendor while whoever paid for it may not spend. Raises `AccountFrozen`."""
+    for account_id in (row.buyer_id, row.order_id):
+        if account_id is not None:
+            accounts.check_not_frozen(tx, account_id)
+
+
 def _confirming(tx: Tx, row: Row[Any]) -> bool:
     """Whether a payment to its address was seen in time and is on its way into the ledger."""
     if row.address_id is None:
@@ -119,7 +126,7 @@ def _hindrance(tx: Tx, row: Row[Any], releasing: bool) -> tuple[str, str] | None
         return "paused", why
     try:
         if releasing:
-            accounts.check_not_frozen(tx, row.buyer_id)
+            check_free(tx, row)
     except AccountFrozen as error:
         return "account_frozen", error.detail[:512]
     return None
@@ -142,7 +149,7 @@ def _accept(tx: Tx, row: Row[Any]) -> None:
 def _end(way: str, tx: Tx, row: Row[Any]) -> None:
     draft = Draft(tx, row)
     if way == "release":
-        accounts.check_not_frozen(tx, row.buyer_id)
+        check_free(tx, row)
         draft.release(draft.parts.left, "deadline")
     else:
         draft.refund(draft.parts.left, "deadline")
@@ -185,7 +192,7 @@ ESCROW = Saga(
     asked={
         State.AWAITING_FUNDS: frozenset({State.FUNDED, State.CANCELLED, State.EXPIRED, State.REFUNDED, State.RESOLVED}),
         State.FUNDED: frozenset({State.AWAITING_FUNDS, State.DISPUTED, State.RELEASED, State.REFUNDED, State.RESOLVED}),
-        State.DISPUTED: frozenset({State.RESOLVED, State.REFUNDED}),
+        State.DISPUTED: frozenset({State.RESOLVED}),
         State.EXPIRED: frozenset({State.AWAITING_FUNDS, State.FUNDED}),
     },
 )

@@ -12,14 +12,14 @@ from sqlalchemy import Row
 
 from jobs import escrow_books, withdrawal
 from jobs.caller import Caller
-from jobs.escrow import ending, move
+from jobs.escrow import check_free, ending, move
 from jobs.escrow_books import Draft
 from jobs.escrow_funding import locked
 from jobs.escrow_state import State
 from jobs.services import Services
 from jobs.views import View
 from jobs.withdrawal_terms import Order
-from ledger import accounts, pauses
+from ledger import pauses
 from ledger.db import Tx
 from ledger.errors import InvalidAmount, StateConflict
 
@@ -44,11 +44,11 @@ def release(
     """Give the vendor all that is left of the price, or `units` of it; it can be spent at once.
 
     With a `payout` (which needs `services`) it is withdrawn as well: all or nothing.
-    Raises `StateConflict`, `InvalidAmount`, `AccountFrozen` (the buyer), `AssetPaused`, and with a payout whatever a
+    Raises `StateConflict`, `InvalidAmount`, `AccountFrozen` (the buyer or the order), `AssetPaused`, and with a payout whatever a
     withdrawal raises.
     """
     row = _funded(tx, caller, escrow_id)
-    accounts.check_not_frozen(tx, row.buyer_id)
+    check_free(tx, row)
     draft = Draft(tx, row)
     vendor_units = draft.release(_part(draft, units))
     if payout is not None:
@@ -92,7 +92,7 @@ def resolve(tx: Tx, caller: Caller, escrow_id: int, vendor_units: int, buyer_uni
     if buyer_units is not None and buyer_units != rest:
         raise InvalidAmount("/buyer_amount", "must be the rest of the price; it may be left out")
     if vendor_units:
-        accounts.check_not_frozen(tx, row.buyer_id)
+        check_free(tx, row)
         draft.release(vendor_units, "resolved")
     if rest:
         draft.refund(rest, "resolved")

@@ -43,6 +43,8 @@ def fund(tx: Tx, caller: Caller, escrow_id: int, units: int | None = None, payer
         accounts.check_not_frozen(tx, account_id)
     draft = Draft(tx, row)
     missing = draft.parts.missing
+    if missing == 0:
+        raise StateConflict("nothing is missing: it waits for a decision", status=row.state)
     if units is not None and units > missing:
         raise InvalidAmount("/amount", f"is more than the {_text(tx, row, missing)} that are missing")
     draft.fund(payer, missing if units is None else units)
@@ -84,6 +86,7 @@ def judge(tx: Tx, row: Row[Any], draft: Draft, *, late: bool = False, actor: str
 def decide(tx: Tx, caller: Caller, escrow_id: int, decision: str) -> View:
     """A person's word on an escrow that waits for one: `accept` goes on with what is there, `return` gives it back.
 
+    Of a disputed one that is short, what is there can only be accepted: whose it is then is the arbiter's word.
     Raises `StateConflict` when nothing waits for a decision.
     """
     row = locked(tx, caller, escrow_id)
@@ -98,6 +101,8 @@ def decide(tx: Tx, caller: Caller, escrow_id: int, decision: str) -> View:
     waits = row.state == State.AWAITING_FUNDS and row.status_reason in DECISIONS
     if not waits and not (row.state == State.DISPUTED and draft.parts.missing):
         raise StateConflict("nothing about it waits for a decision", status=row.state)
+    if decision == "return" and row.state == State.DISPUTED:
+        raise StateConflict("accept what is there; only the arbiter gives it to one side", status=row.state)
     if decision == "return":
         return _give_up(tx, row, draft, caller.name)
     return _accept(tx, row, draft, caller.name)

@@ -199,6 +199,8 @@ def test_a_disputed_escrow_that_is_short_is_decided_before_it_is_split(desk: Des
     assert desk.state(escrow_id) == ("disputed", "not as described")
     with pytest.raises(StateConflict, match="decide"):
         desk.resolve(escrow_id, 100_000)
+    with pytest.raises(StateConflict, match="arbiter"):
+        desk.decide(escrow_id, "return")
     desk.decide(escrow_id, "accept")
     desk.resolve(escrow_id, 50_000)
     assert desk.money() == (150_000, 50_000)
