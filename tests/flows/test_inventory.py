@@ -52,8 +52,10 @@ def test_more_than_the_house_has_is_refused_both_ways(counter: BooksEngine) -> N
 
 
 def test_capital_is_set_aside_once_by_operators_at_the_same_moment(counter: BooksEngine) -> None:
+    calls = [partial(fund, counter, "BTC", BTC)] * 8
+    assert {type(each) for each in together(calls)} == {InsufficientFunds}  # and all have a connection now
     counter.give((1, "capital"), "BTC", BTC)
-    found = together([partial(fund, counter, "BTC", BTC)] * 8)
+    found = together(calls)
     assert [type(each) for each in found if each is not None] == [InsufficientFunds] * 7
     assert counter.house("capital") == 0
     counter.check_invariants()

@@ -52,6 +52,15 @@ def test_a_payouts_network_fee_is_in_the_price(counter: BooksEngine) -> None:
     assert units(plain, "buy") - units(paid, "buy") == 2_000
 
 
+@pytest.mark.parametrize("asset", ["BTC", "XMR"])
+def test_of_a_pair_the_larger_spread_and_the_larger_fee_count(counter: BooksEngine, asset: str) -> None:
+    counter.set_policy(asset, swap_spread_ppm=20_000, swap_fee_ppm=0)
+    for sell, buy in (("BTC", "XMR"), ("XMR", "BTC")):
+        made = ask(counter, sell, buy, sells=40 * XMR if sell == "XMR" else BTC // 10)
+        assert made["spread_percent"] == "2"
+        assert units(made, "service_fee") > 0
+
+
 def test_nothing_is_reserved_or_moved_by_a_quote(counter: BooksEngine) -> None:
     before = written(counter)
     ask(counter, "BTC", "XMR", sells=BTC)
