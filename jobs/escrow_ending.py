@@ -44,8 +44,8 @@ def release(
     """Give the vendor all that is left of the price, or `units` of it; it can be spent at once.
 
     With a `payout` (which needs `services`) it is withdrawn as well: all or nothing.
-    Raises `StateConflict`, `InvalidAmount`, `AccountFrozen` (the buyer or the order), `AssetPaused`, and with a payout whatever a
-    withdrawal raises.
+    Raises `StateConflict`, `InvalidAmount`, `AccountFrozen` (the buyer or the order), `AssetPaused`, and with a payout
+    whatever a withdrawal raises.
     """
     row = _funded(tx, caller, escrow_id)
     check_free(tx, row)
