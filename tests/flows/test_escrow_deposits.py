@@ -11,8 +11,9 @@ from jobs import escrow_ending, escrow_make
 from ledger import pauses
 from ledger.errors import StateConflict
 from ledger.schema import address, deposit, escrow
+from tests.clock import Clock
 from tests.flows.engine import Engine
-from tests.flows.escrow_desk import Desk
+from tests.flows.escrow_desk import HOUR, Desk
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 
 
@@ -34,6 +35,28 @@ def test_a_deposit_of_the_price_funds_it(desk: Desk) -> None:
     desk.release(escrow_id)
     assert desk.money() == (0, 500_000)
     assert desk.fees() == 10_000
+    desk.check()
+
+
+def test_deadlines_are_kept_by_the_databases_clock(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    deadline = desk.engine.database.now() + 3 * HOUR
+    early, whole, late_ = (desk.by_address(deadline=deadline, at_deadline="release") for _ in range(3))
+    desk.pay(early, 300_000)
+    desk.pay(whole, 500_000)
+    clock.forward(minutes=59)
+    desk.engine.tick(2)
+    assert [desk.state(e)[0] for e in (early, whole, late_)] == ["awaiting_funds", "funded", "awaiting_funds"]
+    clock.forward(minutes=2)
+    desk.engine.tick(2)
+    assert [desk.state(e)[0] for e in (early, whole, late_)] == ["expired", "funded", "expired"]
+    desk.pay(late_, 500_000)
+    assert desk.state(late_) == ("expired", "not_funded")
+    assert desk.money() == (800_000, 0)
+    clock.forward(hours=2)
+    desk.engine.tick(2)
+    assert desk.state(whole) == ("released", "deadline")
+    assert desk.money() == (800_000, 500_000)
     desk.check()
 
 
