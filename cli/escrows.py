@@ -12,7 +12,7 @@ from jobs.escrow_state import State
 from jobs.explain import amount
 from jobs.views import when
 from ledger.db import Tx
-from ledger.schema import account, escrow, swap
+from ledger.schema import account, escrow, frozen_part, swap
 
 STATES = tuple(str(state) for state in State)
 
@@ -135,6 +135,10 @@ def thaw(number: int, actor: str) -> None:
 @acting
 def take(number: int, actor: str) -> None:
     """Pay the debtor's debt with it. If the deposit comes back, the account gets it back from there."""
-    run = open_services().database.run
-    units = run(lambda tx: frozen_parts.take(tx, number, actor), "cli.take")
-    click.echo(f"{number} is taken: {units} atomic units of the debt are paid")
+    paid = open_services().database.run(lambda tx: _taken(tx, number, actor), "cli.take")
+    click.echo(f"{number} is taken: {paid} of the debt are paid")
+
+
+def _taken(tx: Tx, number: int, actor: str) -> str:
+    units = frozen_parts.take(tx, number, actor)
+    return amount(tx, units, str(tx.value(select(frozen_part.c.asset).where(frozen_part.c.id == number))))
