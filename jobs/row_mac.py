@@ -1,4 +1,4 @@
-"""The MAC that binds what a withdrawal pays, and who approved it, to a key that the database does not hold.
+"""The MAC that binds what a withdrawal pays, who approved it, and whom a swap may pay, to a key that no database holds.
 
 HMAC-SHA256 (RFC 2104) over a canonical text. A row changed or made by hand has no
 valid MAC and is not signed.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _FIELDS = (
@@ -25,6 +25,21 @@ _FIELDS = (
     "created_by",
 )
 
+#: What a worker asks withdrawals by, long after the request: whose swap it is, by which quote, and whom it may pay.
+_SWAP_FIELDS = (
+    "public_id",
+    "project_id",
+    "account_id",
+    "quote_id",
+    "sell_asset",
+    "buy_asset",
+    "slippage_ppm",
+    "reference",
+    "payout_address",
+    "refund_address",
+    "created_by",
+)
+
 
 class RowMac:
     """Computes and checks row MACs under one key of at least 32 bytes."""
@@ -36,8 +51,11 @@ class RowMac:
 
     def withdrawal(self, values: Any) -> str:
         """The MAC of a withdrawal given as a mapping or a row with the fixed columns."""
-        get = values.get if isinstance(values, dict) else lambda name: getattr(values, name)
-        return self._over("withdrawal", *(f"{name}={get(name)}" for name in _FIELDS))
+        return self._columns("withdrawal", values, _FIELDS)
+
+    def swap(self, values: Any) -> str:
+        """The MAC of a swap, likewise."""
+        return self._columns("swap", values, _SWAP_FIELDS)
 
     def approval(self, withdrawal_mac: str, holder: str) -> str:
         """The MAC of one person's approval of exactly that withdrawal."""
@@ -54,6 +72,10 @@ class RowMac:
     def same(self, stored: str, computed: str) -> bool:
         """Compare in constant time."""
         return hmac.compare_digest(stored.encode("utf-8"), computed.encode("utf-8"))
+
+    def _columns(self, kind: str, values: Any, names: Sequence[str]) -> str:
+        get = values.get if isinstance(values, dict) else lambda name: getattr(values, name)
+        return self._over(kind, *(f"{name}={get(name)}" for name in names))
 
     def _over(self, *parts: str) -> str:
         text = "".join(f"{len(part.encode('utf-8'))}:{part}" for part in parts)  # lengths: no two lists read alike

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from jobs import debts, moves
 from jobs.caller import Caller
 from jobs.pricing import DEAL_COLUMNS, Deal
+from jobs.row_mac import RowMac
 from jobs.withdrawal_terms import Order
 from ledger import accounts, history, ownership, postings
 from ledger.accounts import Owner
@@ -49,7 +50,9 @@ def deal_of(row: Row[Any]) -> Deal:
     return Deal(*(getattr(row, name) for name in DEAL_COLUMNS))
 
 
-def insert(tx: Tx, caller: Caller, quote: Row[Any], wish: Wish, form: str, state: str, **values: Any) -> int:
+def insert(
+    tx: Tx, caller: Caller, quote: Row[Any], wish: Wish, form: str, state: str, mac: RowMac, **values: Any
+) -> int:
     """The new swap's row id, with its first line of history and no event. `values` are further columns.
 
     Raises `ReferenceExists`, `QuoteUsed`.
@@ -63,7 +66,7 @@ def insert(tx: Tx, caller: Caller, quote: Row[Any], wish: Wish, form: str, state
     row |= {"created_by": caller.key_id, "actor": caller.name, "created_at": tx.now, "updated_at": tx.now}
     check_unused(tx, caller, wish.reference, quote.id)
     try:
-        swap_id = tx.insert(insert_into(swap).values(row | values))
+        swap_id = tx.insert(insert_into(swap).values(row | values | {"mac": mac.swap(row)}))
     except IntegrityError:
         check_unused(tx, caller, wish.reference, quote.id)  # another request was first with it
         raise

@@ -37,7 +37,8 @@ def make(tx: Tx, caller: Caller, quote_id: str, wish: Wish, services: Services) 
     _check_waiting(tx, wish.account_id, quote.sell_asset)
     until = tx.now + DEPOSIT_US
     state = str(State.AWAITING_DEPOSIT)
-    swap_id = swap_books.insert(tx, caller, quote, wish, "deposit", state, deposit_deadline=until, due_at=until)
+    mac, times = services.require_mac(), {"deposit_deadline": until, "due_at": until}
+    swap_id = swap_books.insert(tx, caller, quote, wish, "deposit", state, mac, **times)
     swap_books.reserve(tx, quote.buy_asset, swap_books.deal_of(quote).out_units, swap_id)
     asked = addresses.Wish(
         wish.account_id,

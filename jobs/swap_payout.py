@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import moves, swap_books, withdrawal
+from jobs import alarms, moves, swap_books, withdrawal
 from jobs.caller import Caller
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services
@@ -26,6 +26,9 @@ LOOK_US = 600 * SECOND
 UNPAID = ("failed", "rejected", "cancelled")
 #: Reasons that begin so end the swap as failed.
 GIVEN_UP = "payout_"
+#: Its row was written by somebody else.
+CHANGED = "row_changed"
+CHANGED_DETAIL = "the swap's row is not what the API committed: nothing is paid by it"
 
 
 def executed(row: Row[Any], services: Services) -> Outcome:
@@ -34,7 +37,7 @@ def executed(row: Row[Any], services: Services) -> Outcome:
     if row.withdrawal_id is not None:
         return PaidOut(reason=row.status_reason, effect=announce)
     if (row.status_reason or "").startswith(GIVEN_UP):
-        return Failed(reason=row.status_reason, detail=row.status_detail, effect=announce)
+        return Failed(reason=row.status_reason, detail=row.status_detail, due_us=None, effect=announce)
     again = partial(place, services)
     return StillWaiting(reason=row.status_reason, detail=row.status_detail, due_us=AGAIN_US, effect=again)
 
@@ -59,6 +62,9 @@ def place(services: Services, tx: Tx, row: Row[Any]) -> None:
     now = moves.lock(tx, swap, row.id)
     if now.payout_address is None or now.withdrawal_id is not None:
         return
+    if not intact(tx, now, services):
+        write(tx, now, status_reason=f"{GIVEN_UP}{CHANGED}", status_detail=CHANGED_DETAIL)
+        return
     try:
         with tx.savepoint():
             made = withdrawal.request(tx, caller_of(now), swap_books.payout_order(now), services)
@@ -69,6 +75,16 @@ def place(services: Services, tx: Tx, row: Row[Any]) -> None:
         write(tx, now, due_us=AGAIN_US, status_reason=reason, status_detail=error.detail[:512])
     except (Refused, InvalidInput) as error:
         write(tx, now, status_reason=f"{GIVEN_UP}{error.code}", status_detail=error.detail[:512])
+
+
+def intact(tx: Tx, row: Row[Any], services: Services) -> bool:
+    """Whether the swap is the one that the API committed. A worker that asks withdrawals by its row would otherwise
+    sign for whoever can write to the database. Raises an alarm when it is not."""
+    mac = services.require_mac()
+    if mac.same(row.mac, mac.swap(row)):
+        return True
+    alarms.raise_(tx, "swap_changed", row.public_id, CHANGED_DETAIL)
+    return False
 
 
 def caller_of(row: Row[Any]) -> Caller:

@@ -12,7 +12,7 @@ from jobs import debts, moves, swap_money, withdrawal
 from jobs.saga import Outcome
 from jobs.services import Services
 from jobs.swap_outcomes import Refunded, StillWaiting, announce
-from jobs.swap_payout import AGAIN_US, LOOK_US, UNPAID, caller_of, state_of, write
+from jobs.swap_payout import AGAIN_US, CHANGED, CHANGED_DETAIL, LOOK_US, UNPAID, caller_of, intact, state_of, write
 from jobs.swap_state import FUNDING_REVERSED
 from jobs.withdrawal_terms import Order
 from ledger import postings
@@ -46,6 +46,9 @@ def give_back(services: Services, tx: Tx, row: Row[Any]) -> None:
         return
     if now.refund_address is None:
         to_balance(tx, now, "to_balance", "no refund address was given")
+        return
+    if not intact(tx, now, services):
+        to_balance(tx, now, CHANGED, CHANGED_DETAIL)
         return
     try:
         with tx.savepoint():

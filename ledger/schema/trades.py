@@ -188,6 +188,7 @@ swap = table(
     Column("refunds", Integer, nullable=False, default=0),  # numbers the keys of its refunds
     Column("created_by", Id, nullable=True),
     word("actor", 128),
+    word("mac", 64),  # of whose it is and whom it may pay: see jobs.row_mac
     *saga_columns(),
     UniqueConstraint("quote_id"),
     UniqueConstraint("project_id", "reference"),

@@ -1144,6 +1144,7 @@ def upgrade() -> None:
         sa.Column("refunds", sa.Integer(), nullable=False),
         sa.Column("created_by", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column("mac", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=24), nullable=False),
         sa.Column("status_reason", sa.String(length=64), nullable=True),
         sa.Column("status_detail", sa.String(length=512), nullable=True),
@@ -1352,6 +1353,7 @@ def upgrade() -> None:
             "refund_address",
             "deposit_deadline",
             "created_by",
+            "mac",
         ],
     )
     guards.final_states("swap", ["completed", "refunded", "failed"])
