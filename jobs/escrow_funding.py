@@ -86,7 +86,8 @@ def judge(tx: Tx, row: Row[Any], draft: Draft, *, late: bool = False, actor: str
 def decide(tx: Tx, caller: Caller, escrow_id: int, decision: str) -> View:
     """A person's word on an escrow that waits for one: `accept` goes on with what is there, `return` gives it back.
 
-    Of a disputed one that is short, what is there can only be accepted: whose it is then is the arbiter's word.
+    Of a disputed one that is short, what is there can only be accepted: whose it is then is the arbiter's word. `return`
+    ends one that nothing is left of.
     Raises `StateConflict` when nothing waits for a decision.
     """
     row = locked(tx, caller, escrow_id)
@@ -101,7 +102,7 @@ def decide(tx: Tx, caller: Caller, escrow_id: int, decision: str) -> View:
     waits = row.state == State.AWAITING_FUNDS and row.status_reason in DECISIONS
     if not waits and not (row.state == State.DISPUTED and draft.parts.missing):
         raise StateConflict("nothing about it waits for a decision", status=row.state)
-    if decision == "return" and row.state == State.DISPUTED:
+    if decision == "return" and row.state == State.DISPUTED and draft.parts.held_units:
         raise StateConflict("accept what is there; only the arbiter gives it to one side", status=row.state)
     if decision == "return":
         return _give_up(tx, row, draft, caller.name)
@@ -143,7 +144,7 @@ def _give_up(tx: Tx, row: Row[Any], draft: Draft, actor: str) -> View:
     """All that is there goes to the buyer, which ends the escrow."""
     draft.return_all("returned")
     end = State.EXPIRED if row.funded_at is None else State.REFUNDED
-    if draft.parts.released_units:
+    if draft.parts.released_units or row.state == State.DISPUTED:
         end = State.RESOLVED
     move(tx, draft, end, reason="returned", actor=actor)
     return escrow_books.tell(tx, row, end)

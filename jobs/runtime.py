@@ -215,8 +215,8 @@ def wallet_lease(row: Row[Any]) -> str:
 
 def _outcome_values(tx: Tx, saga: Saga, row: Row[Any], outcome: Outcome, to: str) -> dict[str, Any]:
     t = saga.table.c
-    due = None if outcome.due_us is None else tx.now + outcome.due_us
-    steps_on = saga.state(to) in saga.steps
+    steps_on = saga.state(to) in saga.steps  # a state without a step is never due, whatever the outcome says
+    due = None if outcome.due_us is None or not steps_on else tx.now + outcome.due_us
     nudged = case((t.wakes != row.wakes, tx.now), else_=due) if steps_on else due
     return dict(outcome.values) | {
         "state": to,
