@@ -9,12 +9,13 @@ from jobs.caller import Caller
 from jobs.services import Services
 from jobs.swap_books import Wish
 from ledger.db import Database
+from tests.flows.engine import MAC
 from wallets.fake import FakeAddressBook
 
 
 def main(url: str, project_id: str, account_id: str, quote_id: str) -> None:
     database = Database(url)
-    services = Services(database, "test", lambda _: FakeAddressBook())
+    services = Services(database, "test", lambda _: FakeAddressBook(), MAC)
     caller, wish = Caller(int(project_id), None, "shop", "shop"), Wish(int(account_id), "from another process")
     database.run(lambda tx: swap_balance.make(tx, caller, quote_id, wish, services), "test_accept")
 
