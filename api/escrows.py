@@ -27,7 +27,7 @@ from api.shapes import (
     micros,
 )
 from api.validation import Model, Shown
-from jobs import accounts, escrow_ending, escrow_funding, escrow_make, escrow_view
+from jobs import accounts, escrow_ending, escrow_funding, escrow_make, escrow_view, moves
 from jobs.escrow_ending import Payout
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound
@@ -420,6 +420,7 @@ def _matched(call: Call, tx: Tx, public_id: str) -> tuple[int, Asset]:
     """The escrow's row id and its asset, once If-Match holds. Raises `NotFound`, `Problem` 412."""
     row_id = _find(call, tx, public_id)
     if call.if_match is not None:
+        moves.lock(tx, escrow, row_id)  # what matches stays so: of two calls with one ETag the second is refused
         call.require_match(escrow_view.escrow(tx, row_id))
     query = select(coins.c.code, coins.c.chain, coins.c.decimals).join(escrow, escrow.c.asset == coins.c.code)
     return row_id, Asset(*tx.one(query.where(escrow.c.id == row_id)))  # of one that is switched off as well
