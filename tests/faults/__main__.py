@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tests.faults import scenarios
 from tests.faults.flows import FLOWS
 from tests.faults.kinds import KINDS
 from tests.faults.runner import Runner, tasks
@@ -16,7 +17,9 @@ _CHAINS |= {name: (name,) for name in KINDS if name not in _CHAINS}
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--list", action="store_true", help="only list the crashpoints of each flow")
+    parser.add_argument(
+        "--list", action="store_true", help="only list: the scenarios with their tests, then each flow's crashpoints"
+    )
     parser.add_argument("--db", choices=_CHOICES, default="both")
     parser.add_argument("--chain", choices=_CHAINS, default="all", help="the model chain, or one of real nodes")
     parser.add_argument("--only", action="append", choices=list(FLOWS), default=[], metavar="FLOW", help="repeatable")
@@ -35,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     runner = Runner(options.workers, options.budget, options.deaths, every=options.every, wallet_too=options.wallet_too)
     try:
         if options.list:
+            print(scenarios.listed(), flush=True)
             runner.list_points(wanted)
         else:
             runner.run(wanted, options.point)
