@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, update
+from sqlalchemy import Row, or_, select, update
 
 from jobs import debts, escrow_view
 from jobs.escrow_terms import Parts, columns, parts_of
 from jobs.views import View
-from ledger import history, ownership, postings
+from ledger import accounts, balances, history, ownership, postings
 from ledger.accounts import HOUSE_ACCOUNT, Owner, house
 from ledger.db import Tx
+from ledger.errors import LedgerBroken
 from ledger.postings import Leg
-from ledger.schema import escrow
+from ledger.schema import escrow, posting, transfer
 
 #: The ledger account that deposits to an escrow's address and funds from a balance go to.
 PLACE = "escrow"
@@ -26,7 +27,7 @@ PLACE = "escrow"
 class Draft:
     """One transaction's work on one escrow: posts as it goes, and keeps the amounts that its row must have afterwards.
 
-    Its transfers are numbered by the row's `releases`, so that a repeat of the same work posts nothing. The ownership
+    Its transfers are numbered by the row's `releases`, so that a repeat of the same work is refused. The ownership
     history is written by `finish`, last: whoever adds to a history has locked the balances before.
     """
 
@@ -60,7 +61,7 @@ class Draft:
         self._owned("paid_in", [], None, ("deposit", deposit_id))
         again = min(self.parts.undone_units, units)
         if again:
-            self._to_buyer("escrow_return", "returned", again, self.parts.repaid(again), "funding_returned")
+            self._to_buyer("escrow_return", again, self.parts.repaid(again), "funding_returned", owed=0)
 
     def release(self, units: int, reason: str | None = None) -> int:
         """So much of the price to the vendor, spendable at once, and its fee to the house; what the vendor got."""
@@ -73,20 +74,20 @@ class Draft:
     def refund(self, units: int, reason: str | None = None) -> int:
         """So much of the price to the buyer, with the fee that it would have borne; what the buyer got."""
         after, back = self.parts.refunded(units)
-        self._to_buyer("escrow_refund", "refunded", back, after, reason)
+        self._to_buyer("escrow_refund", back, after, reason)
         return back
 
     def return_surplus(self, reason: str) -> None:
         """What is more than needed, to the buyer."""
         units = self.parts.surplus
         if units:
-            self._to_buyer("escrow_return", "returned", units, self.parts.given_back(units), reason)
+            self._to_buyer("escrow_return", units, self.parts.given_back(units), reason)
 
     def return_all(self, reason: str) -> None:
         """All that came, to the buyer: the escrow ends without having been funded."""
         units = self.parts.held_units
         if units:
-            self._to_buyer("escrow_return", "returned", units, self.parts.given_back(units), reason)
+            self._to_buyer("escrow_return", units, self.parts.given_back(units), reason)
 
     def paid_out(self, withdrawal_id: int, units: int) -> None:
         """What the vendor got is on its way to an address."""
@@ -104,16 +105,37 @@ class Draft:
     def _aside(self) -> Owner:
         return self.row.buyer_id, PLACE
 
-    def _to_buyer(self, kind: str, event: str, units: int, after: Parts, reason: str | None) -> None:
-        buyer = (self.row.buyer_id, "available")
-        self._post(kind, [Leg(self._aside, buyer, units)])
+    def _to_buyer(self, kind: str, units: int, after: Parts, reason: str | None, *, owed: int | None = None) -> None:
+        """`owed` of it goes back to the order account instead: by default what that owes and had paid in."""
+        owed = self._owed_by_order(units) if owed is None else owed
+        buyer, event = (self.row.buyer_id, "available"), kind.removeprefix("escrow_") + "ed"
+        legs, got = [Leg(self._aside, buyer, units - owed)], [(buyer, units - owed)]
+        if owed:
+            order = (self.row.order_id, "available")
+            legs, got = [Leg(self._aside, order, owed), *legs], [(order, owed), *got]
+        self._post(kind, legs)
         self.parts = after
-        self._owned(event, [(buyer, units)], reason)
+        self._owned(event, got, reason)
+
+    def _owed_by_order(self, units: int) -> int:
+        """A deposit to the order account may have left the chain after the escrow was funded from there: what the order
+        owes for it is not the buyer's to spend."""
+        order_id, code = self.row.order_id, self.row.asset
+        owed = 0 if order_id is None else balances.get(self.tx, (order_id, "receivable"), code)
+        if owed == 0:
+            return 0
+        order = accounts.find(self.tx, [(order_id, "available")], code)[order_id, "available"]
+        p, ours = posting.c, (transfer.c.ref_kind == "escrow") & (transfer.c.ref_id == self.row.id)
+        moved = select(p.debit_id, p.units).join(transfer, transfer.c.id == p.transfer_id)
+        lines = self.tx.all(moved.where(ours, or_(p.debit_id == order, p.credit_id == order)))
+        paid_in = sum(line.units if line.debit_id == order else -line.units for line in lines)
+        return max(0, min(units, owed, int(paid_in)))
 
     def _post(self, kind: str, legs: list[Leg]) -> None:
         self._number += 1
         key = f"escrow:{self.row.id}:{self._number}"
-        postings.post(self.tx, key, kind, self.row.asset, legs, ("escrow", self.row.id))
+        if postings.post(self.tx, key, kind, self.row.asset, legs, ("escrow", self.row.id)) is None:
+            raise LedgerBroken(f"{key}: posted before")
         for leg in legs:
             if leg.credit[1] == "available" and leg.credit[0] != HOUSE_ACCOUNT:
                 debts.collect(self.tx, leg.credit[0], self.row.asset, f"{key}:{leg.credit[0]}")

@@ -75,6 +75,29 @@ def test_what_an_order_account_owes_is_not_released_to_a_vendor(shop: EscrowDesk
     assert shop.money() == (0, 500_000)
 
 
+@pytest.mark.parametrize("end", ["refund", "cancel", "lapse"])
+def test_what_an_order_account_owes_is_not_given_to_the_buyer(shop: EscrowDesk, end: str) -> None:
+    order = shop.engine.account()
+    shop.top_up(100_000)
+    txid = shop.engine.chain.fund(shop.engine.address(order).address, 400_000, blocks=6)
+    shop.engine.tick()
+    escrow_id = shop.make(order_id=order, funding_deadline=shop.engine.database.now() + 10**12)
+    shop.fund(escrow_id, 400_000)
+    if end == "refund":
+        shop.fund(escrow_id, payer=shop.buyer)
+    shop.lose(txid, 6)
+    assert shop.engine.frozen(order) == "reorg_debt"
+    if end == "lapse":
+        shop.over(escrow_id)
+    else:
+        getattr(shop, end)(escrow_id)
+    assert shop.money() == (100_000, 0)
+    assert shop.engine.frozen(order) is None
+    shop.again(txid)
+    assert shop.engine.available(order) == 400_000
+    shop.check()
+
+
 def test_a_disputed_escrow_that_nothing_is_left_of_can_be_ended(shop: EscrowDesk) -> None:
     escrow_id = shop.by_address(arbiter="operator")
     txid = shop.pay(escrow_id, 500_000)
