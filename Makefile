@@ -15,7 +15,7 @@ PY := .venv/bin/python
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo:  ## the main job on three real chains and a token, told as it happens (a minute and a half)
+demo:  ## the main job on three real chains and a token, told as it happens (two minutes)
 	@scripts/setup demo
 	@.venv/bin/coffer demo
 

@@ -47,15 +47,15 @@ def reconcile(scene: Scene) -> None:
     gas, sent = scene.ethereum.fees_of(scene.ours.values())
     scene.totals.houses[ETH].network_fees = gas
     scene.tell.chain(f"gas of all {sent} transactions of our ethereum addresses: {ETH.show(gas)} ETH")
+    reports = {report["asset"]: report for report in scene.desk.read("reconcile")}
     for coin in COINS:
-        _reconcile(scene, coin)
+        _reconcile(scene, coin, reports[coin.code])
     _where_ether_lies(scene)
     scene.checks.same("alarms", scene.desk.read("alarms"), [])
     scene.tell.desk("  none")
 
 
-def _reconcile(scene: Scene, coin: Coin) -> None:
-    found = scene.desk.read("reconcile", coin.code)
+def _reconcile(scene: Scene, coin: Coin, found: dict[str, Any]) -> None:
     report = {name: int(value) for name, value in found.items() if name.endswith("_units")}
     house, on_chain = scene.totals.houses[coin], scene.totals.on_chain(coin)
     cold = _cold(scene, coin)

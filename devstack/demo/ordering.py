@@ -19,7 +19,7 @@ DISPUTED, FOR_THE_VENDOR = XMR.units("0.25"), XMR.units("0.083333333333")
 #: What Anna wants for tokens, and what she pays of it.
 TOKENS, TOKENS_PAID = USDT.units("80"), USDT.units("50")
 #: Long enough that the part is paid in time on any machine, and over before the other orders are.
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 20
 #: One in a hundred, of what the vendor gets.
 PERCENT = 1
 
