@@ -27,6 +27,7 @@ from jobs import accounts as account_jobs
 from jobs import escrow_ending, escrow_funding, escrow_make, quotes, swap_balance, tasks
 from jobs.caller import Caller
 from jobs.escrow_make import Terms
+from jobs.row_mac import RowMac
 from jobs.services import Services
 from jobs.swap_books import Wish
 from ledger import accounts, founding, postings
@@ -140,7 +141,7 @@ def _open(tx: Tx, database: Database) -> Market:
         source = {"source": "bench", "price": _PRICES[coin.code], "used": True}
         told = {"asset": coin.code, "currency": "USD", "price": _PRICES[coin.code], "problem": None, "spread_ppm": 0}
         tx.execute(insert(rate).values(told | {"sources": [source], "quoted_at": tx.now + AHEAD_US, "at": tx.now}))
-    return Market(database, caller, ids, Services(database, "test", _no_books))
+    return Market(database, caller, ids, Services(database, "test", _no_books, RowMac(secrets.token_bytes(32))))
 
 
 def _give(tx: Tx, code: str, owner: accounts.Owner, units: int, number: int) -> None:
