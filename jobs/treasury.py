@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 
 from jobs import addresses, holdings, payment_books, sweep_plan
 from jobs.assets import asset_of, chains_in_use
@@ -47,10 +47,9 @@ def address_for(
     row = None if refill else _hot(tx, services, coin)
     if row is None:
         house = Caller(HOUSE_PROJECT, None, actor, actor)
-        wish = addresses.Wish(HOUSE_ACCOUNT, coin, label=label, fresh=True)
+        purpose = ("refill" if refill else "treasury", HOUSE_ACCOUNT)
+        wish = addresses.Wish(HOUSE_ACCOUNT, coin, label=label, fresh=True, purpose=purpose)
         row = addresses.issue(tx, house, wish, services)
-        purpose = "refill" if refill else "treasury"
-        tx.execute(update(address).where(address.c.id == row.id).values(purpose_kind=purpose))
     action = "treasury.refill" if refill else "treasury.address"
     audit.record(tx, actor, action, row.public_id, {"asset": code, "index": row.idx})
     return row

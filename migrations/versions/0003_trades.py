@@ -1294,7 +1294,9 @@ def upgrade() -> None:
     guards.frozen_columns("ledger_account", ["account_id", "kind", "asset"])
     guards.frozen_columns("snapshot", ["ledger_account_id", "posting_id", "units"])
     guards.frozen_columns("resource", ["chain", "resource_key", "payment_id"])
-    guards.frozen_columns("address", ["chain", "idx", "account_id", "project_id", "asset"])
+    guards.frozen_columns(
+        "address", ["chain", "idx", "account_id", "project_id", "asset", "purpose_kind", "purpose_id"]
+    )
     guards.frozen_columns("event", ["public_id", "project_id", "type", "resource_kind", "resource_id", "data"])
     guards.frozen_columns("account", ["public_id", "project_id", "reference", "kind"])
     guards.set_once("address", "address")

@@ -94,11 +94,7 @@ def test_money_to_an_address_that_nobody_has_goes_to_suspense(engine: Engine) ->
 
 
 def test_a_refill_of_the_treasury_is_no_customers_deposit(engine: Engine) -> None:
-    row = engine.address(HOUSE_ACCOUNT)
-    values = {"purpose_kind": "treasury"}
-    engine.database.run(
-        lambda tx: tx.execute(address_table.update().where(address_table.c.id == row.id).values(values)), "t"
-    )
+    row = engine.address(HOUSE_ACCOUNT, purpose=("treasury", HOUSE_ACCOUNT))
     engine.chain.fund(row.address, 5_000_000, blocks=3)
     engine.tick()
     assert engine.house("capital") == 5_000_000

@@ -306,7 +306,8 @@ def test_an_address_keeps_its_owner_and_its_text(rows: Rows) -> None:
 
     row_id = database.run(issue, "test_address")
     database.run(lambda tx: tx.execute(text(f"UPDATE address SET address = 'a1' WHERE id = {row_id}")), "test_sql")
-    for change in (f"account_id = {rows.other}", "address = 'a2'", "address = NULL", "idx = 1", "project_id = 1"):
+    owner = (f"account_id = {rows.other}", "project_id = 1", "purpose_kind = 'escrow'", "purpose_id = purpose_id + 1")
+    for change in (*owner, "address = 'a2'", "address = NULL", "idx = 1"):
         refused(database, f"UPDATE address SET {change} WHERE id = {row_id}")
     refused(database, f"DELETE FROM address WHERE id = {row_id}")
 
