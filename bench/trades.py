@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -101,18 +101,10 @@ def measure(kind: str, rounds: int, seconds: float) -> list[Figure]:
 
 
 def _measure(url: str, kind: str, rounds: int, seconds: float) -> list[Figure]:
-    database = Database(url, pool_size=20)
-    migrations.upgrade(database)
-    founding.found(database, "test")
-    database.run(tasks.found, "bench")
-    market = database.run(lambda tx: _open(tx, database), "bench")
+    market = prepared(url)
     bare_ledger.prepare(url)
-    plans: dict[str, tuple[type[Any], Callable[[Market], None]]] = {
-        "swaps between balances": (Swapper, _make_quotes),
-        "escrow releases": (Releaser, _make_escrows),
-    }
     rows = []
-    for name, (client, prepare) in plans.items():
+    for name, (client, prepare) in PLANS.items():
         for threads in THREADS:
             row = Figure(f"{name}, {threads} threads ({kind})", "/s")
             tell(row.name)
@@ -126,8 +118,17 @@ def _measure(url: str, kind: str, rounds: int, seconds: float) -> list[Figure]:
                 row.add(ours.per_second, bare_transaction=bare.per_second, the_same_on_a_hot_account=hot.per_second)
                 row.remark = ours.fault or bare.fault or hot.fault
             rows.append(row)
-    database.close()
+    market.database.close()
     return rows
+
+
+def prepared(url: str) -> Market:
+    """A new database of ours at an empty one."""
+    database = Database(url, pool_size=20)
+    migrations.upgrade(database)
+    founding.found(database, "test")
+    database.run(tasks.found, "bench")
+    return database.run(lambda tx: _open(tx, database), "bench")
 
 
 def _open(tx: Tx, database: Database) -> Market:
@@ -187,3 +188,10 @@ def _funded(tx: Tx, market: Market) -> int:
     made = escrow_make.create(tx, market.caller, terms, market.services)
     escrow_funding.fund(tx, market.caller, made.id)
     return made.id
+
+
+#: What is measured -> who does it, and what makes it ready before a round.
+PLANS: Mapping[str, tuple[type[Any], Callable[[Market], None]]] = {
+    "swaps between balances": (Swapper, _make_quotes),
+    "escrow releases": (Releaser, _make_escrows),
+}
