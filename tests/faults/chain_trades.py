@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Sequence
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,8 @@ POLICY = {
         "withdrawal_confirmations": 2,
     },
 }
+#: What the shop's server has heard.
+HEARD = "heard.log"
 PRICES = {"BTC": "60000", "XMR": "150"}
 
 
@@ -35,6 +41,8 @@ def settings(place: Place) -> dict[str, Any]:
         "chains": ("bitcoin", "monero"),
         "monero_daemon_url": f"fake:{_monero_file(place.path)}",
         "monero_daily_outflow_cap": "100000",
+        "webhook_key": "7c" * 32,
+        "webhook_allow": "127.0.0.1",
         "rates_fixed": ",".join(f"{code}={price}" for code, price in PRICES.items()),
     }
 
@@ -48,11 +56,42 @@ def _monero_file(case: Path) -> Path:
 
 
 class TradesNode(Node):
-    """Two files among those of the case."""
+    """Two files among those of the case, and a shop's server that outlives every death and keeps what it hears."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Ear, folder / "case" / HEARD))
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return {"hook": f"http://127.0.0.1:{self._server.server_port}/hook"}
 
     def make(self, case: Path) -> None:
         FakeChain(chain_bitcoin.chain_file(case)).mine(FIRST_BLOCKS)
         FakeChain(_monero_file(case), MONERO_PREFIX).mine(FIRST_BLOCKS)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Ear(BaseHTTPRequestHandler):
+    """One line a message: its id and its body."""
+
+    def __init__(self, log: Path, *request: Any) -> None:
+        self._log = log
+        super().__init__(*request)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        with self._log.open("a") as log:
+            log.write(f"{self.headers['webhook-id']} {body}\n")
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name upstream
+        """Not on our terminal."""
 
 
 class MoneroFile(FakeOutside):
@@ -74,6 +113,7 @@ class TradesOutside(Outside):
         self.bitcoin = FakeOutside(chain_bitcoin.chain_file(case))
         self.monero = MoneroFile(_monero_file(case))
         self._both = (self.bitcoin, self.monero)
+        self._heard = case / HEARD
 
     def _of(self, address: str) -> FakeOutside:
         return self.bitcoin if address.startswith(PREFIX) else self.monero
@@ -109,3 +149,12 @@ class TradesOutside(Outside):
 
     def receipts(self) -> list[Receipt]:
         return [receipt for chain in self._both for receipt in chain.receipts()]
+
+    def heard(self) -> dict[str, str]:
+        """Id -> type of each event that the shop's server was told, in the order of their first arrival."""
+        lines = self._heard.read_text().splitlines() if self._heard.exists() else []
+        found: dict[str, str] = {}
+        for line in lines:
+            key, _, body = line.partition(" ")
+            found.setdefault(key, str(json.loads(body)["type"]))
+        return found

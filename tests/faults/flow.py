@@ -88,6 +88,7 @@ class Ends:
     cold: int = 0  #: what the cold wallet has
     escrows: Mapping[str, str] = field(default_factory=dict)
     swaps: Mapping[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()  #: types of the events that reached the shop, in order
     held: Mapping[str, int] = field(default_factory=dict)  #: what is frozen; nothing else is held at a flow's end
     house: Mapping[str, int] = field(default_factory=dict)  #: `asset:kind`, as in `BTC:service_fees`
 

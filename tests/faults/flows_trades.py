@@ -361,6 +361,16 @@ SWAPS = (
 )
 
 FLOWS = (
+    flow(
+        "webhook-delivered",
+        trades(lambda w: w.endpoint("hook")),
+        make(),
+        ask("fund"),
+        ask("release"),
+        task("sequence"),
+        task("fanout"),
+        ends=released(ALICE - PRICE, told=("escrow.awaiting_funds", "escrow.funded", "escrow.released")),
+    ),
     flow("rates-fetched", task("rates"), task("rates"), ends=ended(ALICE)),
     *ESCROWS,
     *FROZEN,

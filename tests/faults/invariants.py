@@ -220,6 +220,9 @@ def expected(world: World, ends: Ends) -> list[str]:
     if seen != ends.deposits:
         found.append(f"deposits ended as {seen}, should be {ends.deposits}")
     found += _purposes(world, ends)
+    told = world.outside.heard()
+    if tuple(told.values()) != ends.told:
+        found.append(f"A12: the shop was told {tuple(told.values())}, should be {ends.told}")
     for table, wanted_states in ((escrow, ends.escrows), (swap, ends.swaps)):
         there = {row.reference: row.state for row in world.rows(table)}
         if there != wanted_states:

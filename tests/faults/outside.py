@@ -60,6 +60,10 @@ class Outside(ABC):
         """What one index holds in the chain, where each holds its own."""
         raise NotImplementedError("here no index holds money of its own")
 
+    def heard(self) -> dict[str, str]:
+        """What the shop was told by webhooks: id -> type of event."""
+        return {}
+
     def used(self, known: Collection[str]) -> set[str]:
         """Of the resources that Coffer knows those that pool or chain show as used, and all others of its own keys."""
         return set()

@@ -204,11 +204,7 @@ SCENARIOS = (
         tests=(
             "ops/test_worker.py::test_a_stop_in_the_middle_of_work_loses_and_repeats_nothing",
             "ops/test_worker.py::test_a_second_signal_ends_the_worker_on_the_spot",
-            "chain/test_kill_worker.py::test_a_worker_killed_while_the_node_is_asked_to_send_pays_once",
-        ),
-        lacks=(
-            "the signals come while a worker works, not at the very moment of the send; that moment is the "
-            "SIGKILL of A9"
+            "chain/test_kill_worker.py::test_a_stop_in_the_middle_of_a_send_pays_once",
         ),
     ),
     Scenario(

@@ -27,6 +27,7 @@ class TradeWorld(World):
 
     def __init__(self, place: Place, app: Flask | None = None) -> None:
         super().__init__(place, app)
+        self._hook = place.urls["hook"]
         self.services.wallets = {
             chain: registry.wallet(chain, self.settings, DatabaseDirectory(self.database, chain))
             for chain in self.kind.chains
@@ -76,6 +77,10 @@ class TradeWorld(World):
             terms[field] = self.outside.payee(terms[field])
         ids = {"quote": self.client.id_of(quote), "account": self.client.id_of(account)}
         self.ask(name, "swaps", **ids, reference=name, **terms)
+
+    def endpoint(self, name: str) -> None:
+        """Where the shop wants to hear of escrows."""
+        self.ask(name, "webhook_endpoints", url=self._hook, events=["escrow.*"])
 
     def amount(self, units: int, code: str) -> str:
         return format_units(units, self.asset(code).decimals)

@@ -399,10 +399,12 @@ def _bound(database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     return type("BoundMachine", (Machine,), {"engine": engine, "shop": shop, "bank": bank, "clock": Clock(monkeypatch)})
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_random_trades_match_the_model(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same lives each time: what they find is a change of ours. `-m long` lives others each time."""
     limits = settings(
-        max_examples=8,
+        max_examples=6,
         stateful_step_count=50,
         deadline=None,
         derandomize=True,
@@ -413,6 +415,7 @@ def test_random_trades_match_the_model(database: Database, tmp_path: Path, monke
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_many_random_trades_match_the_model(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
