@@ -6,6 +6,7 @@ Nothing here moves the clock: leases and back-offs run out by themselves.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -249,3 +250,25 @@ def test_two_workers_at_once_pay_each_withdrawal_once(shop: Shop) -> None:
     assert all(worker.alive for worker in workers)
     live = [row.resource_key for row in shop.rows(resource) if row.live]
     assert len(live) == len(set(live))
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGTERM, signal.SIGINT)], ids=["asked", "told-twice"])
+def test_a_stop_in_the_middle_of_a_send_pays_once(shop: Shop, signals: tuple[signal.Signals, ...]) -> None:
+    """A14: a deploy, and an impatient operator, while the node's answer is on its way."""
+    shop.funded()
+    shop.proxy.hold(SEND, delivered=True)
+    first = shop.worker()
+    promised = shop.withdraw("w1")
+    until(shop.proxy.reached.is_set, "the worker to send")
+    for number in signals:
+        os.kill(first.pid, number)
+    if len(signals) == 2:
+        until(lambda: not first.alive, "the worker to end on the spot")
+    shop.proxy.let_go()
+    until(lambda: not first.alive, "the worker to end")
+    assert first.exit_code in ((0,) if len(signals) == 1 else [128 + number for number in signals])
+    assert shop.outside.paid_to(shop.outside.payee("w1")) == [UNITS]
+    shop.worker()
+    assert shop.withdraw("w1") == promised
+    shop.assert_paid_once("w1")
+    assert len(shop.rows(candidate)) == 1

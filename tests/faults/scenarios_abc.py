@@ -428,8 +428,8 @@ SCENARIOS = (
             "integration/test_runtime.py::test_a_lease_is_one_holders_until_it_ends",
         ),
         lacks=(
-            "one wallet with two databases is stopped by the chain (J3) and by the signer's record (C7) only; "
-            "no test runs two databases side by side"
+            "a second database with the same wallet is not refused: it credits and signs too, until the first one's "
+            "reconciliation pauses that one; on Ethereum the nonce stops both (J3)"
         ),
     ),
     Scenario(

@@ -191,6 +191,7 @@ def test_a_death_between_two_batches_of_one_block_credits_each_deposit_once(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # what is shown is the workers'; requests take a while
 def test_a_thousand_queued_withdrawals_outlive_their_workers(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A15: the worker is killed out of memory again and again while it signs; each payee is paid once."""
     monkeypatch.setattr(engine.runtime, "heartbeat", Silence())
