@@ -30,6 +30,8 @@ class Deposit(Shown):
     asset: str
     amount: Money
     address: str
+    purpose: str | None = Field(description="What its address was given out for: balance, escrow, swap; null: unknown")
+    purpose_id: str | None = Field(description="The escrow or the swap; null: the account's balance")
     txid: str
     vout: int | None = Field(description="Of a chain with numbered outputs (Bitcoin)")
     output: str = Field(

@@ -86,8 +86,8 @@ def judge(tx: Tx, row: Row[Any], draft: Draft, *, late: bool = False, actor: str
 def decide(tx: Tx, caller: Caller, escrow_id: int, decision: str) -> View:
     """A person's word on an escrow that waits for one: `accept` goes on with what is there, `return` gives it back.
 
-    Of a disputed one that is short, what is there can only be accepted: whose it is then is the arbiter's word. `return`
-    ends one that nothing is left of.
+    Of a disputed one that is short, what is there can only be accepted: whose it is then is the arbiter's word.
+    `return` ends one that nothing is left of.
     Raises `StateConflict` when nothing waits for a decision.
     """
     row = locked(tx, caller, escrow_id)

@@ -19,6 +19,7 @@ from ledger.schema import (
     escrow,
     internal_transfer,
     payment,
+    swap,
     transition,
     withdrawal,
 )
@@ -27,10 +28,20 @@ _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _GIVER, _TAKER = account.alias("giver"), account.alias("taker")
 
 DEPOSITS = (
-    select(deposit, account.c.public_id.label("owner"), chain.c.tip_height, asset.c.decimals)
+    select(
+        deposit,
+        account.c.public_id.label("owner"),
+        chain.c.tip_height,
+        asset.c.decimals,
+        address.c.purpose_kind,
+        func.coalesce(escrow.c.public_id, swap.c.public_id).label("purpose"),
+    )
     .join(asset, asset.c.code == deposit.c.asset)
     .join(chain, chain.c.name == deposit.c.chain)
     .outerjoin(account, account.c.id == deposit.c.account_id)
+    .outerjoin(address, address.c.id == deposit.c.address_id)
+    .outerjoin(escrow, (address.c.purpose_kind == "escrow") & (escrow.c.id == address.c.purpose_id))
+    .outerjoin(swap, (address.c.purpose_kind == "swap") & (swap.c.id == address.c.purpose_id))
     .where(deposit.c.id.in_(_IDS))
 )
 

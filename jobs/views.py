@@ -151,6 +151,8 @@ def _deposit(row: Row[Any], history: list[View]) -> View:
         "asset": row.asset,
         "amount": money(row.units, row.asset, row.decimals),
         "address": row.address,
+        "purpose": row.purpose_kind,
+        "purpose_id": row.purpose,
         "txid": row.txid,
         "vout": _vout(row),
         "output": _output(row),

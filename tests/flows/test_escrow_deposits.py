@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from jobs import escrow_ending, escrow_make
+from jobs import escrow_ending, escrow_make, views
 from ledger import pauses
 from ledger.errors import StateConflict
 from ledger.schema import address, deposit, escrow
@@ -32,6 +32,9 @@ def test_a_deposit_of_the_price_funds_it(desk: Desk) -> None:
     assert desk.engine.balance(desk.buyer, "escrow") == 510_000
     assert desk.engine.row(address, home.id).request_state == "paid"
     assert desk.words() == ["awaiting_funds", "funded"]
+    [paid] = desk.engine.rows(deposit)
+    shown = desk.engine.database.read(lambda tx: views.deposit(tx, paid.id))
+    assert (shown["purpose"], shown["purpose_id"]) == ("escrow", desk.row(escrow_id).public_id)
     desk.release(escrow_id)
     assert desk.money() == (0, 500_000)
     assert desk.fees() == 10_000
