@@ -57,10 +57,13 @@ def _fold(url: str) -> None:
 
 
 def _empty(url: str) -> None:
+    """Truncate what has rows: a table that the last test left alone costs nothing."""
     database = Database(url)
+    names = [table.name for table in metadata.sorted_tables]
+    look = " UNION ALL ".join(f"SELECT '{name}' FROM DUAL WHERE EXISTS (SELECT 1 FROM `{name}`)" for name in names)
     with database.engine.connect() as connection:
         connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=0")
-        for table in metadata.sorted_tables:
-            connection.exec_driver_sql(f"TRUNCATE TABLE `{table.name}`")
+        for (name,) in connection.exec_driver_sql(look).all():
+            connection.exec_driver_sql(f"TRUNCATE TABLE `{name}`")
         connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=1")
     database.close()
