@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, Table, select, update
 
-from jobs import debts, ownership_deposits, payment_requests, tasks, views
+from jobs import debts, ownership_deposits, purposes, tasks, views
 from jobs.row_mac import RowMac
 from jobs.withdrawal import give_back, move
 from ledger import accounts, audit, history, pauses, postings
@@ -18,7 +18,7 @@ from ledger.accounts import HOUSE_ACCOUNT, Owner, house
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, StateConflict
 from ledger.postings import Leg
-from ledger.schema import account, approval, deposit, ledger_account, payment, payment_item, withdrawal
+from ledger.schema import account, address, approval, deposit, ledger_account, payment, payment_item, withdrawal
 
 
 class Busy(StateConflict):
@@ -57,7 +57,9 @@ def credit_deposit(tx: Tx, public_id: str, account_id: str, actor: str) -> None:
     values = {"account_id": owner.id, "project_id": owner.project_id, "state": "credited"}
     _rebook(tx, row, source, (owner.id, "available"), values | {"status_reason": "resolved", "due_at": tx.now}, actor)
     debts.collect(tx, owner.id, row.asset, f"deposit:{row.id}:resolve:{row.credits}")
-    payment_requests.count(tx, row, row.units)
+    home = tx.first(select(address).where(address.c.id == row.address_id))
+    if home is not None:  # what an escrow or a swap had passed on from it before the chain took it back is made good
+        purposes.of(home).credited(tx, row, home, (owner.id, "available"))
     data = views.deposit(tx, row.id)
     history.emit(tx, owner.project_id, "deposit.credited", data["id"], data)
     order = owner.kind == "order"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Row, insert, select
 
+from jobs import resolve
 from jobs.swap_books import deal_of
 from ledger.db import Tx
 from ledger.errors import AccountFrozen
 from ledger.ids import new_id
-from ledger.schema import quote, swap
+from ledger.schema import account, deposit, frozen_part, quote, swap
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
 from tests.flows.escrow_desk import Desk as EscrowDesk
@@ -95,6 +96,24 @@ def test_what_an_order_account_owes_is_not_given_to_the_buyer(shop: EscrowDesk, 
     assert shop.engine.frozen(order) is None
     shop.again(txid)
     assert shop.engine.available(order) == 400_000
+    shop.check()
+
+
+def test_a_deposit_that_an_operator_gives_back_pays_back_what_was_taken_for_it(shop: EscrowDesk) -> None:
+    escrow_id = shop.by_address()
+    txid = shop.pay(escrow_id, 500_000)
+    shop.release(escrow_id)
+    shop.lose(txid, 6)
+    (part,) = shop.engine.rows(frozen_part)
+    assert shop.take(part.id) == 500_000
+    shop.engine.set_policy("BTC", deposit_minimum_units=600_000)  # so that its return waits for a person
+    shop.again(txid)
+    (paid,) = shop.engine.rows(deposit)
+    assert paid.state == "ignored"
+    buyer = shop.engine.row(account, shop.buyer).public_id
+    shop.run(lambda tx: resolve.credit_deposit(tx, paid.public_id, buyer, "operator:ada"))
+    assert shop.money() == (0, 500_000)
+    assert shop.parts(escrow_id).undone_units == 0
     shop.check()
 
 
