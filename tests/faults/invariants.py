@@ -42,7 +42,7 @@ HOLD_AT_END = {"completed": "settled", "cancelled": "voided", "rejected": "voide
 #: States in which a credit stands in the journal.
 BOOKED = {"credited", "held", "ignored", "final"}
 #: Alarms that are right while the chain or the hot wallet misbehaves; any other is a fault of ours.
-EXPECTED_ALARMS = {"insufficient_hot_funds", "not_seen", "node_unavailable", "node_not_ready"}
+EXPECTED_ALARMS = {"insufficient_hot_funds", "not_seen", "node_unavailable", "node_not_ready", "money_frozen"}
 
 
 def check(world: World, ends: Ends) -> list[str]:
