@@ -119,12 +119,12 @@ def _trade(scene: Scene, withdrawals: list[str]) -> None:
     with Receiver() as ear:
         endpoint = hearing.listen(scene, ear)
         trading.lay_in(scene)
-        unpaid = ordering.begin_a_token_order(scene)
         paid, order = ordering.pay_an_order(scene)
         ordering.release(scene, paid)
         returned = ordering.refund(scene)
         disputed = ordering.split(scene)
         swaps = [trading.swap_of_a_balance(scene, "Vera", BTC, XMR), trading.swap_by_deposit(scene, "Chloe", ETH, BTC)]
+        unpaid = ordering.begin_a_token_order(scene)
         withdrawals += trading.pay_out(scene, swaps)
         ordering.end_the_token_order(scene, unpaid)
         histories.show(scene, histories.Orders(paid, returned, disputed, unpaid, order))

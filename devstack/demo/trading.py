@@ -166,7 +166,7 @@ def pay_out(scene: Scene, swaps: list[Swap]) -> list[str]:
     for one in swaps:
         _left(scene, one)
     _report(scene, swaps)
-    scene.compare(coins=[one.bought for one in swaps])
+    scene.compare(*(one.name for one in swaps), coins=[one.bought for one in swaps])
     return [str(payout["id"]) for payout in shown]
 
 
