@@ -21,7 +21,7 @@ demo:  ## the main job on three real chains and a token, told as it happens (two
 
 test: check  ## check, then the whole suite on real nodes, Redis, SQLite and MariaDB (TESTS=path JOBS=2)
 	@scripts/setup test
-	@$(PY) -m pytest -n $(JOBS) $(TESTS)
+	@TMPDIR=$$(scripts/scratch) $(PY) -m pytest -n $(JOBS) $(TESTS)
 
 up:  ## the same stack kept running, in .run/NAME (DB=mariadb NAME=default KEEP=1); Ctrl-C ends it
 	@scripts/setup up --db $(DB)
