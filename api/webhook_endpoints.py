@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Row, select
 
+from api import auth
 from api.answers import Answer, created, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -89,11 +90,15 @@ class WebhookEndpointList(Shown):
     {201: WebhookEndpointWithSecret},
     scope="webhooks:write",
     body=NewWebhookEndpoint,
-    errors=("url_invalid", "limit_exceeded", "state_conflict"),
+    errors=("url_invalid", "limit_exceeded", "state_conflict", "scope_missing"),
     finish=open_seal,
 )
 def create_webhook_endpoint(call: Call, tx: Tx, body: NewWebhookEndpoint) -> Answer:
-    """Add an endpoint. It gets what happens from now on, in order for each resource, at least once."""
+    """Add an endpoint. It gets what happens from now on, in order for each resource, at least once.
+
+    The key needs `events:read` as well: that is what an endpoint is told.
+    """
+    auth.require_scope(call.key, "events:read")  # what the endpoint gets is what that scope shows
     guard = call.parts.services.require_webhooks().guard
     row = endpoints.create(tx, call.project_id, body.url, body.events, body.description, guard, call.actor)
     return created(_with_secret(call, row), "/webhook_endpoints")
@@ -122,11 +127,12 @@ def get_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str) -> Answer:
     WebhookEndpoint,
     scope="webhooks:write",
     body=WebhookEndpointChanges,
-    errors=("url_invalid", "state_conflict", "version_conflict"),
+    errors=("url_invalid", "state_conflict", "version_conflict", "scope_missing"),
     etag=True,
 )
 def change_webhook_endpoint(call: Call, tx: Tx, endpoint_id: str, body: WebhookEndpointChanges) -> Answer:
     """Change its URL, its events or its description; fields that are not sent stay."""
+    auth.require_scope(call.key, "events:read")
     row = _matched(call, tx, endpoint_id)
     guard = call.parts.services.require_webhooks().guard
     return ok(endpoints.view(endpoints.change(tx, row, body.model_dump(exclude_unset=True), guard, call.actor)))

@@ -27,7 +27,7 @@ from ledger.schema import swap
 
 #: A deposit that was seen in time keeps its rate until it is credited, but not for longer than this after the
 #: deadline: one that is left unconfirmed on purpose must not be a bet on the price that the house cannot win.
-HELD_US = 24 * 3_600 * SECOND
+HELD_US = 4 * 3_600 * SECOND
 #: The deposit wakes its swap when it is credited; this is only how long a lost wake-up may cost.
 LOOK_US = 60 * SECOND
 #: A pause, a frozen account, missing rates: looked at again this soon.

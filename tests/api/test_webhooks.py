@@ -215,7 +215,10 @@ def test_reading_and_writing_are_scopes_apart(make_shop: Callable[..., Shop], sh
     assert code(patch(reader, path, {"url": URL})) == (403, "scope_missing")
     assert code(reader.delete(path)) == (403, "scope_missing")
     assert code(writer.get(path)) == (403, "scope_missing")
-    assert patch(writer, path, {"url": URL}).status_code == 200
+    assert code(patch(writer, path, {"url": URL})) == (403, "scope_missing")  # it would be told what it may not read
+    assert code(writer.post("/v1/webhook_endpoints", {"url": URL})) == (403, "scope_missing")
+    both = make_shop(shop.project_id, scopes=["webhooks:write", "events:read"])
+    assert patch(both, path, {"url": URL}).status_code == 200
 
 
 def test_what_belongs_to_another_project_does_not_exist(

@@ -212,7 +212,7 @@ def test_while_withdrawals_are_paused_payouts_and_refunds_wait(desk: Desk) -> No
     desk.check()
 
 
-def test_a_frozen_account_s_deposit_waits_for_a_day_and_then_is_its_balance(desk: Desk) -> None:
+def test_a_frozen_account_s_deposit_waits_for_hours_and_then_is_its_balance(desk: Desk) -> None:
     swap_id = desk.open()
     owner = desk.row(swap_id).account_id
     desk.engine.database.run(lambda tx: accounts.freeze(tx, owner, "suspicion"), "test_freeze")
@@ -220,7 +220,7 @@ def test_a_frozen_account_s_deposit_waits_for_a_day_and_then_is_its_balance(desk
         desk.open(account=owner)
     desk.pay(swap_id)
     assert desk.state(swap_id) == ("awaiting_deposit", "account_frozen")
-    desk.pass_by(hours=25)
+    desk.pass_by(hours=5)
     assert desk.state(swap_id) == ("refunded", "account_frozen")
     assert desk.balance(swap_id, "BTC") == SELL
     desk.check()
