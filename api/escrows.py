@@ -27,8 +27,12 @@ from api.shapes import (
     micros,
 )
 from api.validation import Model, Shown
-from jobs import accounts, escrow_ending, escrow_funding, escrow_make, escrow_view, moves
-from jobs.escrow_ending import Payout
+from jobs import accounts, moves
+from jobs.escrow import ending as escrow_ending
+from jobs.escrow import funding as escrow_funding
+from jobs.escrow import make as escrow_make
+from jobs.escrow import view as escrow_view
+from jobs.escrow.ending import Payout
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound
 from ledger.ids import is_id

@@ -14,8 +14,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import func, select
 
-from jobs import rates
 from jobs.assets import chains_in_use
+from jobs.rates import usable as rates
 from ledger.db import Database, Tx
 from ledger.errors import DatabaseError
 from ledger.schema import (

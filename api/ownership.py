@@ -12,7 +12,9 @@ from api.call import Call
 from api.endpoints import Resource
 from api.shapes import Money, Page
 from api.validation import Shown
-from jobs import accounts, ownership_read, ownership_view
+from jobs import accounts
+from jobs.ownership import read as ownership_read
+from jobs.ownership import view as ownership_view
 from ledger.db import Tx
 from ledger.errors import NotFound
 from ledger.ids import is_id

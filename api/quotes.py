@@ -13,8 +13,9 @@ from api.endpoints import Resource
 from api.lists import narrowed
 from api.shapes import Amount, AssetCode, Money, Range, asset
 from api.validation import Model, Shown
-from jobs import quotes, swap_view
-from jobs.quotes import Ask
+from jobs.swap import quotes
+from jobs.swap import view as swap_view
+from jobs.swap.quotes import Ask
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound
 from ledger.ids import is_id

@@ -13,8 +13,8 @@ from api.endpoints import Resource
 from api.errors import invalid
 from api.shapes import AssetCode, Range, moment_of
 from api.validation import Query, Shown
-from jobs import rates_view
-from jobs.rates import CURRENCY
+from jobs.rates import view as rates_view
+from jobs.rates.usable import CURRENCY
 from ledger.db import Tx
 from ledger.schema import asset, rate
 

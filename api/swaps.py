@@ -15,8 +15,11 @@ from api.endpoints import Resource
 from api.lists import narrowed
 from api.shapes import AssetCode, HistoryItem, Metadata, Money, PublicId, Range, Reference
 from api.validation import Model, Shown
-from jobs import accounts, swap_balance, swap_open, swap_view
-from jobs.swap_books import Wish
+from jobs import accounts
+from jobs.swap import balance as swap_balance
+from jobs.swap import open as swap_open
+from jobs.swap import view as swap_view
+from jobs.swap.books import Wish
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound
 from ledger.ids import is_id

@@ -12,7 +12,8 @@ from api.endpoints import Resource
 from api.lists import narrowed
 from api.shapes import PublicId, Range
 from api.validation import Model, Shown
-from jobs import webhook_endpoints, webhook_log
+from jobs.webhooks import endpoints as webhook_endpoints
+from jobs.webhooks import log as webhook_log
 from ledger.db import Tx
 from ledger.schema import webhook_delivery
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from jobs.webhook_events import EVENTS, PING
+from jobs.webhooks.events import EVENTS, PING
 
 Json = dict[str, Any]
 

@@ -16,8 +16,8 @@ from api.sealed import open_seal, seal
 from api.shapes import Label, Page
 from api.validation import Model, Shown
 from api.webhook_deliveries import WebhookDelivery
-from jobs import webhook_endpoints as endpoints
-from jobs import webhook_log
+from jobs.webhooks import endpoints
+from jobs.webhooks import log as webhook_log
 from ledger.db import Tx
 from ledger.schema import webhook_endpoint
 

@@ -24,12 +24,17 @@ from bench.report import Row as Figure
 from bench.report import tell
 from devstack.mariadb import MariaDB
 from jobs import accounts as account_jobs
-from jobs import escrow_ending, escrow_funding, escrow_make, quotes, swap_balance, tasks
+from jobs import tasks
 from jobs.caller import Caller
-from jobs.escrow_make import Terms
+from jobs.escrow import ending as escrow_ending
+from jobs.escrow import funding as escrow_funding
+from jobs.escrow import make as escrow_make
+from jobs.escrow.make import Terms
 from jobs.row_mac import RowMac
 from jobs.services import Services
-from jobs.swap_books import Wish
+from jobs.swap import balance as swap_balance
+from jobs.swap import quotes
+from jobs.swap.books import Wish
 from ledger import accounts, founding, postings
 from ledger.db import Database, Tx
 from ledger.ids import new_id

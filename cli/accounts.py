@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from cli.context import acting, open_services
-from jobs import resolve_accounts
 from jobs.assets import asset_of
 from jobs.explain import amount
+from jobs.resolve import accounts as resolve_accounts
 from ledger.db import Tx
 from ledger.errors import InvalidInput
 

@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
 from cli.patience import patiently
-from jobs import resolve
 from jobs.explain import amount
+from jobs.resolve import by_hand as resolve
 from jobs.views import when
 from ledger.db import Tx
 from ledger.schema import deposit, ledger_account

@@ -6,9 +6,10 @@ import click
 from sqlalchemy import select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import frozen_parts, resolve_escrows
-from jobs.escrow import DECISIONS
-from jobs.escrow_state import State
+from jobs.escrow import frozen_parts
+from jobs.escrow import resolve as resolve_escrows
+from jobs.escrow.saga import DECISIONS
+from jobs.escrow.state import State
 from jobs.explain import amount
 from jobs.views import when
 from ledger.db import Tx

@@ -9,8 +9,8 @@ import click
 from sqlalchemy import Row, select
 
 from cli.context import acting, json_option, load_settings, open_services, say_json
-from jobs import calls
-from jobs.calls import Order
+from jobs.payment import calls
+from jobs.payment.calls import Order
 from jobs.services import Services, chain_row
 from ledger.errors import InvalidInput, StateConflict
 from ledger.schema import address

@@ -11,7 +11,7 @@ from cli.context import json_option, load_settings, open_services, say_json
 from jobs.assets import DatabaseDirectory
 from jobs.explain import Explanation
 from jobs.explain import explain as gather
-from jobs.payment_contents import stored
+from jobs.payment.contents import stored
 from jobs.services import Services
 from jobs.views import when
 from ledger.errors import CofferError

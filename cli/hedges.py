@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import hedge_resolve
+from jobs.hedge import resolve as hedge_resolve
 from ledger.db import Tx
 
 

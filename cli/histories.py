@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from cli.context import open_services
-from jobs import ownership_export, ownership_verify
-from jobs.ownership_verify import Verdict
+from jobs.ownership import export as ownership_export
+from jobs.ownership import verify as ownership_verify
+from jobs.ownership.verify import Verdict
 from jobs.services import Services
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import inventory as house
-from jobs import inventory_report
 from jobs.assets import asset_of
-from jobs.inventory_report import Report, shown
+from jobs.swap import inventory as house
+from jobs.swap import inventory_report
+from jobs.swap.inventory_report import Report, shown
 from jobs.views import when
 from ledger.db import Tx
 from ledger.errors import InvalidInput

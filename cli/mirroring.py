@@ -9,9 +9,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.context import open_services
-from jobs import mirror as writer
-from jobs import mirror_check
-from jobs.mirror import Step
+from jobs.mirror import check as mirror_check
+from jobs.mirror import keep as writer
+from jobs.mirror.keep import Step
 from ledger.db import Database
 
 #: Differences printed one by one.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from jobs.resolve import Busy
+from jobs.resolve.by_hand import Busy
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from cli.context import acting, json_option, load_settings, open_services, say_j
 from cli.explaining import tell
 from cli.nodes import require_healthy, services_with_wallet
 from cli.patience import patiently
-from jobs import resolve_payments
 from jobs.explain import amount
+from jobs.resolve import payments as resolve_payments
 from jobs.views import when
 from ledger.db import Tx
 from ledger.schema import payment

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import rates_view, resolve
+from jobs.rates import view as rates_view
+from jobs.resolve import by_hand as resolve
 
 
 @click.group()

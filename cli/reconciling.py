@@ -9,10 +9,10 @@ import click
 
 from cli.context import json_option, load_settings, open_services, say_json, say_table
 from cli.nodes import chain_of, services_with_wallet
-from jobs import reconcile as books
 from jobs.assets import chains_in_use
 from jobs.explain import amount
-from jobs.reconcile import Report
+from jobs.reconcile import chain as books
+from jobs.reconcile.chain import Report
 from jobs.services import Services
 from ledger.db import Tx
 from ledger.errors import CofferError

@@ -8,10 +8,11 @@ import click
 from sqlalchemy import or_, select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import swap_resolve, swap_view
 from jobs.explain import amount
 from jobs.next_steps import next_steps
-from jobs.swap_state import State
+from jobs.swap import resolve as swap_resolve
+from jobs.swap import view as swap_view
+from jobs.swap.state import State
 from jobs.views import when
 from ledger.db import Tx
 from ledger.errors import NotFound

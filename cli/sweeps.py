@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
 from cli.explaining import tell
-from jobs import sweep_plan, tasks
+from jobs import tasks
 from jobs.assets import chains_in_use
 from jobs.explain import amount
 from jobs.services import Services
+from jobs.sweep import plan as sweep_plan
 from jobs.views import when
 from ledger import audit
 from ledger.db import Tx

@@ -6,7 +6,7 @@ import click
 from sqlalchemy import select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import resolve
+from jobs.resolve import by_hand as resolve
 from jobs.views import maybe_when, when
 from ledger.db import Tx
 from ledger.schema import task

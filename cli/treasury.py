@@ -11,10 +11,10 @@ import click
 from sqlalchemy import select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import resolve_accounts
 from jobs import treasury as house
 from jobs.assets import asset_of
 from jobs.explain import amount
+from jobs.resolve import accounts as resolve_accounts
 from jobs.services import Services
 from ledger.db import Tx
 from ledger.errors import InvalidInput

@@ -8,9 +8,10 @@ import click
 from sqlalchemy import Row, func, select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
-from jobs import webhook_endpoints, webhook_log
 from jobs.views import when
-from jobs.webhook_events import TYPES
+from jobs.webhooks import endpoints as webhook_endpoints
+from jobs.webhooks import log as webhook_log
+from jobs.webhooks.events import TYPES
 from ledger import audit
 from ledger.db import Tx
 from ledger.schema import project, webhook_delivery, webhook_endpoint

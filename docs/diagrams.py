@@ -16,6 +16,9 @@ from jobs import bootstrap
 from jobs.runtime import CRASHES_MAX
 from jobs.saga import Outcome, Saga
 
+#: Sagas whose table is not `jobs/<kind>/saga.py`.
+_ROOMS = {"delivery": "webhooks.delivery"}
+
 FOLDER = Path(__file__).parent / "diagrams"
 _MEMBER = re.compile(r'^ +[A-Z_]+ = "([a-z_]+)" +#: (.+)$', re.MULTILINE)
 
@@ -28,9 +31,10 @@ def pages() -> dict[str, str]:
 
 def page(saga: Saga) -> str:
     """One saga as Markdown: its module's words, the picture, its states, its steps."""
-    module = importlib.import_module(f"jobs.{saga.kind}")
+    name = f"jobs.{_ROOMS.get(saga.kind, saga.kind + '.saga')}"
+    module, file = importlib.import_module(name), f"{name.replace('.', '/')}.py"
     parts = [
-        f"<!-- Generated from jobs/{saga.kind}.py by `python -m docs.diagrams`. Change the code, not this page. -->",
+        f"<!-- Generated from {file} by `python -m docs.diagrams`. Change the code, not this page. -->",
         f"# {saga.kind.capitalize()}",
         _about(saga, inspect.getdoc(module) or ""),
         "\n".join(_picture(saga)),

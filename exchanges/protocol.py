@@ -15,7 +15,7 @@ CURRENCY = "USD"
 
 @dataclass(frozen=True, slots=True)
 class Ticker:
-    """What one source says of one pair. Nothing is checked yet: who uses it does (`jobs.rates_judge`)."""
+    """What one source says of one pair. Nothing is checked yet: who uses it does (`jobs.rates.judge`)."""
 
     bid: Decimal | None
     ask: Decimal | None

@@ -11,43 +11,35 @@ from sqlalchemy import insert, select
 import exchanges.registry
 import migrations
 from exchanges.protocol import Desk, Hedging
-from jobs import (
-    addresses,
-    batch,
-    delivery,
-    deposit,
-    escrow,
-    hedge,
-    hedge_plan,
-    hot,
-    housekeeping,
-    inventory,
-    mirror,
-    ownership_heads,
-    payment,
-    payment_requests,
-    queues,
-    quotes,
-    rates_fetch,
-    reconcile,
-    scan,
-    swap,
-    sweep,
-    sweep_plan,
-    sync,
-    tasks,
-    watch,
-    webhook_fanout,
-    webhook_parts,
-)
+from jobs import addresses, hot, housekeeping, queues, tasks, watch
 from jobs.assets import DatabaseDirectory, asset_of
+from jobs.deposit import requests as payment_requests
+from jobs.deposit import saga as deposit
+from jobs.deposit import scan
+from jobs.escrow import saga as escrow
+from jobs.hedge import plan as hedge_plan
+from jobs.hedge import saga as hedge
+from jobs.mirror import keep as mirror
+from jobs.ownership import heads as ownership_heads
+from jobs.payment import batch
+from jobs.payment import saga as payment
+from jobs.rates import fetch as rates_fetch
+from jobs.reconcile import chain as reconcile
+from jobs.reconcile import sync
 from jobs.row_mac import RowMac
 from jobs.runtime import Runtime
 from jobs.saga import Saga
 from jobs.services import Services
 from jobs.signer import Signer
-from jobs.webhook_parts import Webhooks
-from jobs.webhook_urls import Guard
+from jobs.swap import inventory, quotes
+from jobs.swap import saga as swap
+from jobs.sweep import plan as sweep_plan
+from jobs.sweep import saga as sweep
+from jobs.webhooks import delivery
+from jobs.webhooks import fanout as webhook_fanout
+from jobs.webhooks import parts as webhook_parts
+from jobs.webhooks.parts import Webhooks
+from jobs.webhooks.urls import Guard
 from ledger import founding
 from ledger.db import Database, Tx, check_safe
 from ledger.errors import InvalidInput, WrongNetwork

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from jobs import alarms, payment_books
+from jobs import alarms
 from jobs.assets import on_chain
+from jobs.payment import books as payment_books
 from jobs.saga import SECOND
 from jobs.services import Services
-from jobs.sweep_rows import ENDED
+from jobs.sweep.rows import ENDED
 from ledger import balances
 from ledger.db import Tx
 from ledger.schema import address, deposit, payment

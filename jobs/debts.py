@@ -46,7 +46,7 @@ def lift(tx: Tx, account_id: int) -> None:
 
 
 def thaw_all(tx: Tx, debtor_id: int, asset: str) -> None:
-    """The debt is paid, or written off: what was frozen for it (`jobs.frozen_parts`) may be spent again."""
+    """The debt is paid, or written off: what was frozen for it (`jobs.escrow.frozen_parts`) may be spent again."""
     p = frozen_part.c
     query = select(frozen_part).join(deposit, deposit.c.id == p.deposit_id)
     query = query.where(deposit.c.account_id == debtor_id, p.asset == asset, p.live == 1)

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Row, Table, or_, select
 
-from jobs import payment_books
 from jobs.next_steps import next_steps
+from jobs.payment import books as payment_books
 from ledger import balances, history
 from ledger.db import Tx
 from ledger.errors import NotFound

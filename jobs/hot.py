@@ -12,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import alarms, payment_make, promised, resources
+from jobs import alarms
 from jobs.assets import native, on_chain
-from jobs.payment_make import Item
+from jobs.payment import make as payment_make
+from jobs.payment import promised, resources
+from jobs.payment.make import Item
 from jobs.saga import SECOND
 from jobs.services import Services, require_healthy
-from jobs.sweep_rows import ENDED
+from jobs.sweep.rows import ENDED
 from jobs.tasks import Ran
 from ledger import pauses, policy
 from ledger.db import Tx

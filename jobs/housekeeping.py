@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Row, delete, select
 
-from jobs import alarms, resources, tasks
+from jobs import alarms, tasks
+from jobs.payment import resources
 from jobs.services import Services
 from jobs.tasks import Ran
 from ledger import audit, balances, history, pauses

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import debts, frozen_parts
-from jobs.payment_contents import OUTWARD, flow_of
+from jobs import debts
+from jobs.escrow import frozen_parts
+from jobs.payment.contents import OUTWARD, flow_of
 from jobs.services import chain_row
 from ledger import pauses
 from ledger.db import Tx

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from sqlalchemy import Row
 
-from jobs import debts, payment_requests
-from jobs.escrow_purpose import EscrowPurpose
-from jobs.swap_deposit import SwapPurpose
+from jobs import debts
+from jobs.deposit import requests as payment_requests
+from jobs.escrow.purpose import EscrowPurpose
+from jobs.swap.deposit import SwapPurpose
 from ledger import accounts
 from ledger.accounts import Owner
 from ledger.db import Tx

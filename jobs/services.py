@@ -13,7 +13,7 @@ from sqlalchemy import Row, select
 from exchanges.protocol import Desk, Hedging
 from jobs.row_mac import RowMac
 from jobs.signer import Signer
-from jobs.webhook_parts import Webhooks
+from jobs.webhooks.parts import Webhooks
 from ledger.db import Database, Tx
 from ledger.errors import CofferError, NodeNotReady, StateConflict
 from ledger.policy import FINAL_DEPTH

@@ -8,12 +8,14 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import addresses, holdings, payment_books, sweep_plan
+from jobs import addresses, holdings
 from jobs.assets import asset_of, chains_in_use
 from jobs.caller import Caller
+from jobs.payment import books as payment_books
 from jobs.services import Services, chain_row
-from jobs.sweep_plan import Place
-from jobs.sweep_rows import ENDED
+from jobs.sweep import plan as sweep_plan
+from jobs.sweep.plan import Place
+from jobs.sweep.rows import ENDED
 from ledger import audit, balances
 from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
 from ledger.db import Tx

@@ -1,7 +1,7 @@
 """Withdrawals up to the point where they join a payment: request, approval, cancellation.
 
 The hold of amount and fee stands in the request's own transaction; nothing here calls a node. From the moment a
-withdrawal has a payment, `jobs.payment` moves it.
+withdrawal has a payment, `jobs.payment.saga` moves it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from sqlalchemy import Row, insert
 
 from exchanges.fixed import FixedSource
 from exchanges.protocol import Desk
-from jobs import rates, rates_fetch
+from jobs.rates import fetch as rates_fetch
+from jobs.rates import usable as rates
 from ledger.db import Database, Tx
 from ledger.schema import rate
 

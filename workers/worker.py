@@ -19,8 +19,8 @@ from jobs import bootstrap
 from jobs.runtime import Runtime
 from jobs.services import Services
 from jobs.sweeper import Sweeper
-from jobs.webhook_dispatch import Dispatcher
-from jobs.webhook_fanout import QUEUE
+from jobs.webhooks.dispatch import Dispatcher
+from jobs.webhooks.fanout import QUEUE
 from ledger import founding
 from ledger.errors import DatabaseUnavailable, WrongNetwork
 from ledger.schema import task

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from exchanges.fixed import FixedSource
 from exchanges.protocol import Desk
-from jobs import rates_fetch
+from jobs.rates import fetch as rates_fetch
 from ledger.db import Database, Tx
 from ledger.ids import new_id
 from ledger.schema import asset

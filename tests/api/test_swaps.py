@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 
-from jobs import inventory
+from jobs.swap import inventory
 from ledger import accounts, postings
 from ledger.db import Database, Tx
 from ledger.ids import new_id

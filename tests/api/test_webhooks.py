@@ -18,7 +18,7 @@ from api.openapi import document
 from jobs import bootstrap
 from jobs.runtime import Runtime
 from jobs.services import Services
-from jobs.webhook_events import EVENTS, NAMES
+from jobs.webhooks.events import EVENTS, NAMES
 from ledger import history
 from ledger.db import Database
 from ledger.schema import audit, event, idempotency, task, webhook_delivery, webhook_endpoint
@@ -123,7 +123,7 @@ def test_acts_on_endpoints_are_in_the_audit_log(shop: Shop, database: Database) 
 
 
 def test_a_project_has_a_bounded_number_of_endpoints(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.webhook_endpoints.ENDPOINTS_MAX", 2)
+    monkeypatch.setattr("jobs.webhooks.endpoints.ENDPOINTS_MAX", 2)
     first = make(shop)
     make(shop)
     assert code(shop.post("/v1/webhook_endpoints", {"url": URL})) == (409, "limit_exceeded")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
-from jobs import reconcile
+from jobs.reconcile import chain as reconcile
 from jobs.withdrawal import hold_key
 from ledger import audit, balances
 from ledger.schema import (

@@ -12,9 +12,12 @@ from flask import Flask
 from sqlalchemy import Table, insert, select, update
 
 from api.app import create_app
-from jobs import bootstrap, calls, keys, payment_send, scan, services
+from jobs import bootstrap, keys, services
 from jobs.assets import asset_of, contract_of
+from jobs.deposit import scan
 from jobs.keys import Keyring
+from jobs.payment import calls
+from jobs.payment import send as payment_send
 from jobs.sweeper import Sweeper
 from ledger import policy
 from ledger.db import Tx

@@ -10,8 +10,9 @@ from flask import Flask
 from sqlalchemy import Connection, Table, insert, update
 
 import exchanges.registry
-from jobs import inventory, treasury
+from jobs import treasury
 from jobs.assets import DatabaseDirectory
+from jobs.swap import inventory
 from ledger.db import Database
 from ledger.money import format_units
 from ledger.schema import address, rate

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from jobs import swap_balance
 from jobs.caller import Caller
 from jobs.services import Services
-from jobs.swap_books import Wish
+from jobs.swap import balance as swap_balance
+from jobs.swap.books import Wish
 from ledger.db import Database
 from tests.flows.engine import MAC
 from wallets.fake import FakeAddressBook

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from jobs import accounts, bootstrap, inventory, ownership_verify
+from jobs import accounts, bootstrap
+from jobs.ownership import verify as ownership_verify
 from jobs.services import Services
+from jobs.swap import inventory
 from jobs.sweeper import Sweeper
 from ledger import balances, postings
 from ledger.accounts import Owner, house

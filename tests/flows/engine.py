@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Row, insert, select, update
 
-from jobs import accounts, addresses, bootstrap, ownership_verify, reconcile, withdrawal
+from jobs import accounts, addresses, bootstrap, withdrawal
 from jobs.caller import Caller
+from jobs.ownership import verify as ownership_verify
+from jobs.reconcile import chain as reconcile
 from jobs.row_mac import RowMac
 from jobs.runtime import Runtime
 from jobs.services import Services

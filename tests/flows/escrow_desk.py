@@ -8,8 +8,12 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
-from jobs import escrow_ending, escrow_funding, escrow_make, frozen_parts, ownership_verify
-from jobs.escrow_terms import Parts, parts_of
+from jobs.escrow import ending as escrow_ending
+from jobs.escrow import frozen_parts
+from jobs.escrow import funding as escrow_funding
+from jobs.escrow import make as escrow_make
+from jobs.escrow.terms import Parts, parts_of
+from jobs.ownership import verify as ownership_verify
 from ledger import balances
 from ledger.db import Tx
 from ledger.money import BTC

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from sqlalchemy import Row, insert, select
 
 from devstack.anvil import CHAIN_ID, Anvil
-from jobs import holdings, sweep_plan
+from jobs import holdings
 from jobs.assets import DatabaseDirectory
 from jobs.signer import Signer
+from jobs.sweep import plan as sweep_plan
 from ledger import policy
 from ledger.db import Tx
 from ledger.money import ETH, UNITS_BOUND, Asset

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Row, select
 
-from jobs import quotes, swap_open
 from jobs.caller import Caller
-from jobs.swap_books import Wish
+from jobs.swap import open as swap_open
+from jobs.swap import quotes
+from jobs.swap.books import Wish
 from jobs.withdrawal import ENDED
 from ledger.money import BTC, XMR, Asset
 from ledger.schema import address, alarm, event, swap, task, transfer

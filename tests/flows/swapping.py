@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from jobs import quotes, swap_balance
 from jobs.caller import Caller
-from jobs.quotes import Ask
-from jobs.swap_books import Wish
+from jobs.swap import balance as swap_balance
+from jobs.swap import quotes
+from jobs.swap.books import Wish
+from jobs.swap.quotes import Ask
 from jobs.views import View
 from ledger.schema import posting, swap, withdrawal
 from tests.flows.trade_engine import ASSETS, TradeEngine

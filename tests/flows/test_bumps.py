@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from jobs import payment_send, resolve_payments, runtime
+from jobs import runtime
+from jobs.payment import send as payment_send
+from jobs.resolve import payments as resolve_payments
 from ledger.errors import TransactionRefused
 from ledger.schema import alarm, payment, resource, task
 from ledger.schema import withdrawal as withdrawals

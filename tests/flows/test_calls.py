@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import calls
-from jobs.calls import Order
+from jobs.payment import calls
+from jobs.payment.calls import Order
 from ledger import pauses
 from ledger.db import Tx
 from ledger.errors import AssetPaused, CofferError, InvalidInput, StateConflict
@@ -101,7 +101,7 @@ def test_nobody_without_the_key_can_order_one(chain: EthereumEngine) -> None:
 
 def test_an_order_made_by_hand_in_the_database_is_not_signed(chain: EthereumEngine) -> None:
     """The columns of an ordered call are frozen; a row made by hand has no MAC of ours."""
-    from jobs import payment_make
+    from jobs.payment import make as payment_make
 
     forged = {"chain": "ethereum", "to": chain.outside(), "data": "0x1234", "note": "x"}
 

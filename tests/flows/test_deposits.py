@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from jobs import addresses, scan
+from jobs import addresses
+from jobs.deposit import scan
 from ledger import pauses
 from ledger.accounts import HOUSE_ACCOUNT
 from ledger.errors import WrongNetwork

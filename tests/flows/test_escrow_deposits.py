@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from jobs import escrow_ending, escrow_make, views
+from jobs import views
+from jobs.escrow import ending as escrow_ending
+from jobs.escrow import make as escrow_make
 from ledger import pauses
 from ledger.errors import StateConflict
 from ledger.schema import address, deposit, escrow

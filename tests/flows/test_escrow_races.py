@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.escrow_state import ENDED
+from jobs.escrow.state import ENDED
 from ledger.errors import InsufficientFunds, InvalidAmount, StateConflict
 from ledger.schema import transition
 from tests.flows.engine import Engine

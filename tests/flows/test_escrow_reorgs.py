@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import resolve_accounts
+from jobs.resolve import accounts as resolve_accounts
 from ledger.errors import InsufficientFunds, StateConflict
 from ledger.schema import account, frozen_part, hold_end
 from ledger.schema import withdrawal as withdrawals

@@ -13,7 +13,9 @@ from sqlalchemy import Row, select, update
 from exchanges import ccxt_source
 from exchanges.ccxt_hedge import CcxtVenue
 from exchanges.protocol import Desk, Hedging
-from jobs import bootstrap, hedge_plan, hedge_resolve
+from jobs import bootstrap
+from jobs.hedge import plan as hedge_plan
+from jobs.hedge import resolve as hedge_resolve
 from jobs.services import Services
 from jobs.sweeper import Sweeper
 from ledger import accounts, crashpoint, pauses, policy, postings

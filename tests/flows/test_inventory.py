@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from jobs import inventory, inventory_report
+from jobs.swap import inventory, inventory_report
 from ledger.errors import InsufficientFunds, InvalidInput
 from ledger.schema import audit
 from tests.clock import Clock

@@ -8,7 +8,8 @@ from threading import Barrier
 import pytest
 from sqlalchemy import select
 
-from jobs import accounts, resolve
+from jobs import accounts
+from jobs.resolve import by_hand as resolve
 from ledger import ownership
 from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Database

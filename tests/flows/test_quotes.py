@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, select
 
-from jobs import rates, swap_view
+from jobs.rates import usable as rates
+from jobs.swap import view as swap_view
 from ledger import pauses
 from ledger.errors import (
     AssetPaused,

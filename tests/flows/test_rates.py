@@ -11,8 +11,9 @@ from sqlalchemy import Row, insert, select, update
 
 from exchanges.ccxt_source import CcxtSource
 from exchanges.protocol import Desk, SourceFailed, Ticker
-from jobs import rates, rates_fetch
 from jobs.bootstrap import runtime
+from jobs.rates import fetch as rates_fetch
+from jobs.rates import usable as rates
 from jobs.services import Services
 from ledger.db import Database, Tx
 from ledger.errors import RatesNotReady

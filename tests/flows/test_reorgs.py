@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from jobs import deposit
+from jobs.deposit import saga as deposit
 from jobs.services import require_healthy
 from ledger.db import Tx
 from ledger.schema import task, transfer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from jobs import resolve_payments
+from jobs.resolve import payments as resolve_payments
 from ledger.errors import StateConflict
 from ledger.schema import payment
 from tests.flows.ethereum_engine import EthereumEngine

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import hot, payment_make
+from jobs import hot
+from jobs.payment import make as payment_make
 from ledger import pauses, policy
 from ledger.errors import InvalidAddress
 from ledger.money import UNITS_BOUND

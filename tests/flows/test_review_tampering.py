@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert, update
 
-from jobs.payment_contents import contents, sign_request
+from jobs.payment.contents import contents, sign_request
 from jobs.signer import SignerRefused
 from ledger.schema import payment, payment_item
 from ledger.schema import withdrawal as withdrawals

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Row, insert, select
 
-from jobs import resolve
-from jobs.swap_books import deal_of
+from jobs.resolve import by_hand as resolve
+from jobs.swap.books import deal_of
 from ledger.db import Tx
 from ledger.errors import AccountFrozen
 from ledger.ids import new_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from jobs import scan
+from jobs.deposit import scan
 from ledger import pauses
 from ledger.schema import deposit, task
 from tests.flows.engine import Engine

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, exc, func, select, update
 
-from jobs import bootstrap, scan
+from jobs import bootstrap
+from jobs.deposit import scan
 from ledger import pauses
 from ledger.db import Database
 from ledger.errors import AssetPaused, NodeProtocolError

@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from devstack.programs import ROOT
-from jobs import explain, inventory, swap_books, withdrawal
+from jobs import explain, withdrawal
+from jobs.swap import books as swap_books
+from jobs.swap import inventory
 from ledger import accounts, ownership, pauses
 from ledger.errors import (
     AccountFrozen,

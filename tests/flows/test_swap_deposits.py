@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs import purposes, quotes, swap_balance
-from jobs.swap import SWAP
-from jobs.swap_books import Wish
+from jobs import purposes
+from jobs.swap import balance as swap_balance
+from jobs.swap import quotes
+from jobs.swap.books import Wish
+from jobs.swap.saga import SWAP
 from ledger import ownership
 from ledger.db import Tx
 from ledger.errors import LeaseLost

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cli import swaps as command
-from jobs import explain, swap_resolve
+from jobs import explain
+from jobs.swap import resolve as swap_resolve
 from ledger import audit as audit_log
 from ledger import pauses
 from ledger.errors import NotFound, StateConflict

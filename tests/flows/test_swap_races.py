@@ -7,7 +7,8 @@ from functools import partial
 
 from sqlalchemy import text
 
-from jobs import inventory, transfers, withdrawal
+from jobs import transfers, withdrawal
+from jobs.swap import inventory
 from ledger.errors import CofferError, InsufficientFunds, InventoryShort, QuoteUsed
 from ledger.schema import quote, swap
 from tests.flows.books_engine import BooksEngine

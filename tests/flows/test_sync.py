@@ -5,7 +5,8 @@ from __future__ import annotations
 from eth_hash.auto import keccak
 from sqlalchemy import update
 
-from jobs import reconcile, resolve
+from jobs.reconcile import chain as reconcile
+from jobs.resolve import by_hand as resolve
 from ledger.schema import account, deposit, pause, task
 from tests.flows.engine import Engine
 from tests.flows.ethereum_engine import ETHER, EthereumEngine

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from jobs import payment_contents, resolve_payments, runtime, withdrawal
+from jobs import runtime, withdrawal
+from jobs.payment import contents as payment_contents
+from jobs.resolve import payments as resolve_payments
 from ledger import holds, pauses
 from ledger.schema import payment, payment_item
 from ledger.schema import withdrawal as withdrawals

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs import reconcile
+from jobs.reconcile import chain as reconcile
 from ledger.ids import is_id
 from ledger.schema import payment, withdrawal
 from tests.flows.ethereum_engine import ETHER, EthereumEngine

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import explain, resolve_accounts, resolve_payments
+from jobs import explain
+from jobs.resolve import accounts as resolve_accounts
+from jobs.resolve import payments as resolve_payments
 from ledger import balances
 from ledger.errors import StateConflict
 from ledger.schema import audit, payment, withdrawal

@@ -12,9 +12,12 @@ from decimal import Decimal
 
 from sqlalchemy import Table, insert, update
 
-from jobs import bootstrap, inventory, ownership_verify, reconcile, treasury
+from jobs import bootstrap, treasury
+from jobs.ownership import verify as ownership_verify
+from jobs.reconcile import chain as reconcile
 from jobs.services import Services
 from jobs.signer import Signer
+from jobs.swap import inventory
 from jobs.sweeper import Sweeper
 from ledger import balances
 from ledger.accounts import house

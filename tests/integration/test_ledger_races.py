@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from jobs import addresses, batch, transfers, withdrawal
-from jobs.batch import Group, Plan
+from jobs import addresses, transfers, withdrawal
+from jobs.payment import batch
+from jobs.payment.batch import Group, Plan
 from ledger import accounts, balances, holds, postings
 from ledger.db import Tx
 from ledger.errors import InsufficientFunds, LimitExceeded, ReferenceExists, Refused, StateConflict

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, text, update
 
-from jobs import accounts, ownership_heads
+from jobs import accounts
+from jobs.ownership import heads as ownership_heads
 from ledger import ownership
 from ledger.db import Tx
 from ledger.ids import new_id

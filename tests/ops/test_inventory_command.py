@@ -6,9 +6,10 @@ import json
 import secrets
 from collections.abc import Callable
 
-from jobs import quotes, swap_balance
-from jobs.quotes import Ask
-from jobs.swap_books import Wish
+from jobs.swap import balance as swap_balance
+from jobs.swap import quotes
+from jobs.swap.books import Wish
+from jobs.swap.quotes import Ask
 from ledger import accounts, postings
 from ledger.db import Tx
 from ledger.money import BTC, XMR

@@ -12,7 +12,9 @@ from redis import Redis
 from sqlalchemy import insert, select, update
 
 from devstack.redis import RedisServer
-from jobs import accounts, mirror, mirror_rows
+from jobs import accounts
+from jobs.mirror import keep as mirror
+from jobs.mirror import rows as mirror_rows
 from ledger import ownership
 from ledger.ids import new_id
 from ledger.schema import account, address, escrow

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import insert, select
 
-from jobs import rates as rates_of
+from jobs.rates import usable as rates_of
 from ledger.ids import new_id
 from ledger.schema import audit, hedge, task
 from tests import rates

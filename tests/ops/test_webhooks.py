@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from jobs import webhook_endpoints
-from jobs.webhook_secrets import WebhookKeys
-from jobs.webhook_urls import Guard
+from jobs.webhooks import endpoints as webhook_endpoints
+from jobs.webhooks.secrets import WebhookKeys
+from jobs.webhooks.urls import Guard
 from ledger import history
 from ledger.ids import new_id
 from ledger.schema import audit, webhook_delivery, webhook_endpoint

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.escrow_terms import Parts, fee_of
+from jobs.escrow.terms import Parts, fee_of
 
 PRICES = st.one_of(st.integers(1, 50), st.integers(1, 10**24))
 STEPS = st.lists(st.tuples(st.sampled_from(["release", "refund", "keep", "shrink"]), st.floats(0, 1)), max_size=8)

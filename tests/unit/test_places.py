@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from jobs import places
-from jobs.reconcile import Look, Sight
-from jobs.reconcile_books import AssetBooks, Underway
+from jobs.reconcile import places
+from jobs.reconcile.books import AssetBooks, Underway
+from jobs.reconcile.chain import Look, Sight
 from wallets.protocol import HOT, ChainBalance, Tip, TxState
 
 

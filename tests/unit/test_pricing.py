@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.pricing import PPM, Deal, NetworkFee, Terms, by_buy, by_sell, rate_of, sell_most
+from jobs.swap.pricing import PPM, Deal, NetworkFee, Terms, by_buy, by_sell, rate_of, sell_most
 
 #: BTC, XMR, ETH and a token of six decimals.
 DECIMALS = st.sampled_from((8, 12, 18, 6))

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from exchanges.protocol import Ticker
-from jobs import rates_judge
-from jobs.rates_judge import Verdict, Word, inverse, judge, shown_in
+from jobs.rates import judge as rates_judge
+from jobs.rates.judge import Verdict, Word, inverse, judge, shown_in
 
 NOW = 1_700_000_000_000_000
 SECOND = 1_000_000

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import sweep_rules
-from jobs.sweep_rules import Price
+from jobs.sweep import rules as sweep_rules
+from jobs.sweep.rules import Price
 from ledger.policy import AssetPolicy
 
 GWEI = 10**9

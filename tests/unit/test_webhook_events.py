@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from devstack.programs import ROOT
-from jobs.webhook_events import EVENTS, TYPES, check, wanted
+from jobs.webhooks.events import EVENTS, TYPES, check, wanted
 from ledger.errors import InvalidInput
 from ledger.schema import event
 
@@ -19,8 +19,9 @@ _OF_ESCROWS = {"_stay", "_ended"}
 
 def told() -> Iterator[tuple[str, str]]:
     """(file, event) of every literal with which an event is told."""
-    for path in sorted((ROOT / "jobs").glob("*.py")):
-        resource = path.stem.partition("_")[0]
+    for path in sorted((ROOT / "jobs").rglob("*.py")):
+        room = path.parent.name
+        resource = path.stem.partition("_")[0] if room == "jobs" else room
         for call in ast.walk(ast.parse(path.read_text())):
             telling = _TELLING | (_OF_ESCROWS if resource == "escrow" else set())
             if isinstance(call, ast.Call) and _name(call.func) in telling:
@@ -34,7 +35,7 @@ def _name(function: ast.expr) -> str:
 
 
 #: Literals in such calls that are reasons, keys or parts of names.
-_OTHERS = {"late", "id", "name", "subject", "detail"}
+_OTHERS = {"late", "id", "name", "subject", "detail", "project_id"}
 
 
 def test_every_event_that_the_code_tells_has_a_name_to_ask_for() -> None:

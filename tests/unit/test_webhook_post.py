@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from jobs.webhook_post import EXCERPT_MAX, Answer, Poster
-from jobs.webhook_urls import Guard
+from jobs.webhooks.post import EXCERPT_MAX, Answer, Poster
+from jobs.webhooks.urls import Guard
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 BODY = b'{"id":"evt_1"}'

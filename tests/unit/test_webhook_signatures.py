@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.webhook_secrets import WebhookKeys, sign
+from jobs.webhooks.secrets import WebhookKeys, sign
 from tests.receiver import Got
 
 KEYS = WebhookKeys(b"k" * 32)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from jobs.webhook_urls import Forbidden, Guard, NoSuchName
+from jobs.webhooks.urls import Forbidden, Guard, NoSuchName
 from ledger.errors import InvalidInput
 
 GOOD = {

@@ -7,10 +7,13 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
-from jobs import bootstrap, webhook_endpoints, webhook_log, webhook_parts
+from jobs import bootstrap
 from jobs.runtime import Runtime
 from jobs.services import Services
-from jobs.webhook_urls import Guard
+from jobs.webhooks import endpoints as webhook_endpoints
+from jobs.webhooks import log as webhook_log
+from jobs.webhooks import parts as webhook_parts
+from jobs.webhooks.urls import Guard
 from ledger import history
 from ledger.db import Database
 from ledger.ids import new_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from jobs import webhook_fanout
+from jobs.webhooks import fanout as webhook_fanout
 from ledger.schema import webhook_delivery
 from tests.receiver import Got, Receiver, receiving
 from tests.webhooks.shop import DAY, HOUR, MINUTE, D, Shop

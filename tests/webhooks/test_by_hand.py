@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobs import webhook_endpoints, webhook_log
+from jobs.webhooks import endpoints as webhook_endpoints
+from jobs.webhooks import log as webhook_log
 from tests.receiver import Receiver, receiving
 from tests.webhooks.shop import DAY, HOUR, Shop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import delivery
+from jobs.webhooks import delivery
 from tests.receiver import Receiver, receiving
 from tests.webhooks.shop import HOUR, MINUTE, Shop
 

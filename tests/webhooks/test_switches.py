@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs import delivery, webhook_endpoints
+from jobs.webhooks import delivery
+from jobs.webhooks import endpoints as webhook_endpoints
 from ledger import history
 from tests.receiver import Receiver, receiving
 from tests.webhooks.shop import DAY, HOUR, LOOPBACK, Shop

@@ -11,20 +11,18 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from jobs import (
-    bootstrap,
-    delivery,
-    webhook_dispatch,
-    webhook_endpoints,
-    webhook_fanout,
-    webhook_log,
-    webhook_parts,
-    webhook_queue,
-)
+from jobs import bootstrap
 from jobs.runtime import Runtime
 from jobs.sweeper import Sweeper
-from jobs.webhook_dispatch import PLACES, Dispatcher
-from jobs.webhook_urls import Guard
+from jobs.webhooks import delivery
+from jobs.webhooks import dispatch as webhook_dispatch
+from jobs.webhooks import endpoints as webhook_endpoints
+from jobs.webhooks import fanout as webhook_fanout
+from jobs.webhooks import log as webhook_log
+from jobs.webhooks import parts as webhook_parts
+from jobs.webhooks import queue as webhook_queue
+from jobs.webhooks.dispatch import PLACES, Dispatcher
+from jobs.webhooks.urls import Guard
 from ledger.errors import StateConflict
 from ledger.schema import task
 from tests.receiver import Receiver, receiving

@@ -1,0 +1,1 @@
+"""Money that waits between a buyer and a vendor."""

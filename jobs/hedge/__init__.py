@@ -1,0 +1,1 @@
+"""Orders on an exchange that balance what swaps leave the house with."""

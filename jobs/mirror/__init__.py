@@ -1,0 +1,1 @@
+"""What Redis shows of orders and histories: kept, rebuilt and checked."""

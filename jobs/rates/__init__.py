@@ -1,0 +1,1 @@
+"""Exchange rates: fetched, judged, stored, and used while they are fresh."""

@@ -1,0 +1,248 @@
+"""Reconciliation: what the books say we hold against what the chain says, each asset apart, every difference named.
+
+    chain total = treasury by the books
+                + deposits that are on chain and credited to nobody yet
+                + what payments have booked as in flight and not spent on chain yet
+                + doubtful: what a person must decide, because the chain's stories about it differ
+                + surplus that the balance sync follows until it is final
+                + unexplained
+
+`unexplained` other than zero, twice in a row, pauses withdrawals of that asset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Row
+
+from jobs import alarms, tasks
+from jobs.payment.contents import stored
+from jobs.reconcile import books as reconcile_books
+from jobs.reconcile.books import AssetBooks, Books, Underway
+from jobs.services import Services
+from jobs.tasks import Ran
+from ledger import pauses
+from ledger.db import Tx
+from ledger.errors import NodeNotReady
+from wallets.protocol import ChainBalance, ChainWallet, DepositPage, DepositStatus, TxState, TxStatus
+
+#: Looks before giving up because chain or books moved meanwhile.
+TRIES_MAX = 8
+
+
+@dataclass(frozen=True)
+class Report:
+    """One asset at one block, atomic units. Zero `unexplained_units` means that books and chain agree to the atom."""
+
+    asset: str
+    height: int
+    chain_total_units: int
+    treasury_units: int  #: what the books say is ours on chain
+    uncredited_units: int  #: deposits seen, not in the books yet
+    in_flight_units: int  #: left the books' treasury, not the chain yet (a fee ceiling, an unsent payment)
+    doubtful_units: int  #: suspect deposits that brought less, payments in review that took less than they say
+    surplus_units: int  #: came in without a deposit; booked to suspense once it is final
+    locked_units: int  #: of the chain total, ours and not to be spent for some blocks
+    unread_units: int  #: of both totals, dust on indices that was not asked for now
+    owed_to_customers_units: int
+    suspense_units: int
+    dust_units: int
+    service_fees_units: int
+    network_fees_units: int
+    unexplained_units: int
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which candidate of a payment the chain has taken; `state` None: none, the money is all there."""
+
+    underway: Underway
+    state: TxState | None
+    fee_units: int
+
+    @property
+    def payment(self) -> Row[Any]:
+        return self.underway.payment
+
+
+@dataclass(frozen=True)
+class Look:
+    """One asset, its books and its chain at one moment."""
+
+    books: AssetBooks
+    balance: ChainBalance
+    sights: Sequence[Sight]
+    moving: bool  #: the node tells of other deposits than the rows do: at which place cannot be told now
+    hot_index: int | None
+    report: Report
+
+
+def reconcile(services: Services, chain: str) -> list[Report]:
+    """Compare books and chain at one moment: a report for each asset, the chain's own coin first.
+
+    Raises `NodeNotReady` when they never stand still long enough.
+    """
+    return [look.report for look in look_at(services, chain)]
+
+
+def look_at(services: Services, chain: str, more: Collection[int] = ()) -> list[Look]:
+    """As `reconcile`, with all that the reports were made from; `more` indices are looked at besides."""
+    wallet = services.wallet(chain)
+    apart = services.address_book(chain).apart
+    unit = partial(reconcile_books.read, chain=chain, apart=apart, more=more)
+    read = partial(services.database.read, unit, consistent=True)
+    for _ in range(TRIES_MAX):
+        books = read()
+        held = _balances(wallet, books)
+        page = wallet.deposits_since(books.cursor)
+        keys = [seen.key for seen in page.deposits]
+        credited = services.database.read(partial(reconcile_books.credited, chain=chain, keys=keys))
+        sights = [_sight(each, wallet) for each in books.underway]
+        found = [_look(each, held[each.code], sights, page, credited, books.hot_index) for each in books.assets]
+        if books.signature() == read().signature() and _stood_still(held, page) and _balances(wallet, books) == held:
+            return found
+    raise NodeNotReady("books and chain kept moving while they were compared")
+
+
+def of_asset(services: Services, asset: str, chain: str) -> Report:
+    """The report of one asset. Raises `LookupError` for one that its chain does not have."""
+    found = next((report for report in reconcile(services, chain) if report.asset == asset), None)
+    if found is None:
+        raise LookupError(f"{chain} has no {asset}")
+    return found
+
+
+def _balances(wallet: ChainWallet, books: Books) -> dict[str, ChainBalance]:
+    return {each.code: wallet.balance(each.contract, each.indices) for each in books.assets}
+
+
+def _stood_still(held: Mapping[str, ChainBalance], page: DepositPage) -> bool:
+    return not page.more and all(balance.tip == page.tip for balance in held.values())
+
+
+def _look(
+    books: AssetBooks,
+    balance: ChainBalance,
+    sights: Sequence[Sight],
+    page: DepositPage,
+    credited: set[tuple[str, str]],
+    hot_index: int | None,
+) -> Look:
+    recorded = {key: units for key, units, _ in books.uncredited}
+    news = _news(books, page, credited)
+    moving = news != recorded or bool(balance.pending_units and balance.at_index)
+    report = _report(books, balance, sights, sum(news.values()))
+    return Look(books, balance, sights, moving, hot_index, report)
+
+
+def _report(books: AssetBooks, balance: ChainBalance, sights: Sequence[Sight], news: int) -> Report:
+    treasury = -books.house["treasury_hot"]
+    uncredited = news + balance.pending_units
+    in_flight = sum(_left(sight, books.code) for sight in sights)
+    total = balance.total_units + books.unread
+    rest = total - treasury - uncredited - in_flight
+    doubtful = max(-sum(books.suspect.values()), min(rest, _unclear(sights, books.code)))
+    surplus = max(0, min(rest - doubtful, books.followed))
+    return Report(
+        asset=books.code,
+        height=balance.tip.height,
+        chain_total_units=total,
+        treasury_units=treasury,
+        uncredited_units=uncredited,
+        in_flight_units=in_flight,
+        doubtful_units=doubtful,
+        surplus_units=surplus,
+        locked_units=balance.locked_units,
+        unread_units=books.unread,
+        owed_to_customers_units=books.owed,
+        suspense_units=books.house["suspense"],
+        dust_units=books.house["dust"],
+        service_fees_units=books.house["service_fees"],
+        network_fees_units=-books.house["network_fees"],
+        unexplained_units=rest - doubtful - surplus,
+    )
+
+
+def _news(books: AssetBooks, page: DepositPage, credited: set[tuple[str, str]]) -> dict[str, int]:
+    """Money in blocks that the books do not have, by key: by the node's word of this moment where it gave one."""
+    units = {key: units for key, units, _ in books.uncredited}
+    for seen in page.deposits:
+        if seen.token != books.contract:
+            continue
+        if seen.status is not DepositStatus.CONFIRMED:
+            units.pop(seen.key, None)
+        elif (books.code, seen.key) not in credited:
+            units[seen.key] = seen.units
+    return units
+
+
+def _left(sight: Sight, code: str) -> int:
+    """What a payment has booked as in flight of this asset, and the chain has not taken."""
+    row, left = sight.payment, 0
+    if row.fee_asset == code:
+        left += row.fee_max_units - sight.fee_units
+    if reconcile_books.leaves(row, code) and sight.state in (None, TxState.FAILED):
+        left += row.units
+    return int(left)
+
+
+def _unclear(sights: Sequence[Sight], code: str) -> int:
+    """Units of payments that are in the chain and did something else than they say: they may be here still."""
+    return sum(
+        sight.payment.units
+        for sight in sights
+        if sight.state is TxState.UNCLEAR and reconcile_books.leaves(sight.payment, code)
+    )
+
+
+def _sight(each: Underway, wallet: ChainWallet) -> Sight:
+    for found in each.candidates:
+        status = wallet.look_up(stored(found, each.payment))
+        if _taken(each.payment, status):
+            fee = found.fee_units if status.fee_units is None else status.fee_units
+            return Sight(each, status.state, fee)
+    return Sight(each, None, 0)
+
+
+def _taken(row: Row[Any], status: TxStatus) -> bool:
+    """Whether balances lack it already. A chain that knows coins counts what its pool spends; one that knows balances
+    (it names no coins in its proposals) counts blocks only."""
+    if status.state is TxState.POOL:
+        return bool(row.proposal["spends"])
+    return status.state in (TxState.CONFIRMED, TxState.FAILED, TxState.UNCLEAR)
+
+
+def task(row: Row[Any], services: Services) -> Ran:
+    """Task step for `reconcile:<chain>`: keep the reports by asset; raise and pause when a difference stays."""
+    chain = row.name.partition(":")[2]
+    reports = reconcile(services, chain)
+    last: Mapping[str, Any] = row.progress or {}
+
+    def judge(tx: Tx, _: Row[Any]) -> None:
+        for report in reports:
+            before = last.get(report.asset, {}).get("unexplained_units")
+            _judge(tx, report, stays=before == str(report.unexplained_units))
+        if any(report.unexplained_units > 0 for report in reports):
+            tasks.wake(tx, f"sync:{chain}")  # which knows where to look, and follows what it finds
+
+    return Ran(values={"progress": {report.asset: _kept(report) for report in reports}}, effect=judge)
+
+
+def _kept(report: Report) -> dict[str, Any]:
+    values = asdict(report)
+    return {name: value if name == "height" else str(value) for name, value in values.items()}
+
+
+def _judge(tx: Tx, report: Report, *, stays: bool) -> None:
+    subject = f"reconcile:{report.asset}"
+    if report.unexplained_units == 0:
+        alarms.clear(tx, subject)
+        return
+    detail = f"{report.asset}: {report.unexplained_units} units on chain are unexplained at height {report.height}"
+    alarms.raise_(tx, "reconciliation", subject, detail)
+    if stays:
+        pauses.stop(tx, report.asset, "withdrawals", detail[:255], "engine")

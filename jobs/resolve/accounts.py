@@ -1,0 +1,75 @@
+"""Operators' acts on accounts: freeze, unfreeze, write off what is owed after a reorganisation."""
+
+from __future__ import annotations
+
+from jobs import debts, tasks
+from jobs.resolve.by_hand import by_id
+from ledger import accounts, audit, balances, postings
+from ledger.accounts import house
+from ledger.db import Tx
+from ledger.errors import InvalidInput, StateConflict
+from ledger.postings import Leg
+from ledger.schema import account
+
+
+def freeze_account(tx: Tx, public_id: str, reason: str, actor: str) -> None:
+    """Stop an account from spending. Raises `StateConflict` when it is frozen already."""
+    row = by_id(tx, account, public_id)
+    if not accounts.freeze(tx, row.id, reason[:64]):
+        raise StateConflict(f"it is frozen already: {row.frozen_reason}")
+    audit.record(tx, actor, "account.freeze", public_id, {"reason": reason[:64]})
+
+
+def unfreeze_account(tx: Tx, public_id: str, actor: str) -> None:
+    """Let an account spend again. One that owes the house stays frozen until it has paid, or is written off."""
+    row = by_id(tx, account, public_id)
+    if row.frozen_reason is None:
+        raise StateConflict("it is not frozen")
+    if row.frozen_reason == debts.REORG_FREEZE:
+        raise StateConflict("it owes the house after a reorganisation: only repayment or `write-off` ends that")
+    accounts.unfreeze(tx, row.id, row.frozen_reason)
+    if any(_receivables(tx, row.id).values()):
+        accounts.freeze(tx, row.id, debts.REORG_FREEZE)
+    audit.record(tx, actor, "account.unfreeze", public_id, {"reason": row.frozen_reason})
+    _wake_batches(tx)
+
+
+def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
+    """Take what an account owes in this asset as the house's loss; the units. Unfreezes it when nothing is left, and
+    thaws what others may not spend because of it."""
+    row = by_id(tx, account, public_id)
+    owner, loss = (row.id, "receivable"), house("reorg_loss")
+    owed_id = accounts.find(tx, [owner], asset)[owner]
+    units = accounts.lock_balances(tx, [owed_id])[owed_id]
+    if units == 0:
+        raise StateConflict(f"it owes no {asset}")
+    key = f"write_off:{row.id}:{asset}:{tx.now}"
+    postings.post(tx, key, "write_off", asset, [Leg(loss, owner, units)], ("account", row.id))
+    debts.thaw_all(tx, row.id, asset)
+    if not any(_receivables(tx, row.id).values()):
+        accounts.unfreeze(tx, row.id, debts.REORG_FREEZE)
+        _wake_batches(tx)
+    audit.record(tx, actor, "account.write_off", public_id, {"asset": asset, "units": str(units)})
+    return units
+
+
+def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str) -> None:
+    """Book coins that left the hot wallet by no payment of ours (a key used elsewhere, theft) as the house's loss.
+
+    No customer's balance moves. Raises `InvalidInput` for more than the books have in the treasury.
+    """
+    held = -balances.of_house(tx, asset)["treasury_hot"]
+    if units > held:
+        raise InvalidInput("/amount", "is more than the books have in the treasury")
+    leg = Leg(house("reorg_loss"), house("treasury_hot"), units)
+    postings.post(tx, f"loss:{asset}:{tx.now}", "treasury_loss", asset, [leg], ("account", accounts.HOUSE_ACCOUNT))
+    audit.record(tx, actor, "treasury.loss", asset, {"units": str(units), "reason": reason})
+
+
+def _receivables(tx: Tx, account_id: int) -> dict[str, int]:
+    return {code: kinds.get("receivable", 0) for code, kinds in balances.of_account(tx, account_id).items()}
+
+
+def _wake_batches(tx: Tx) -> None:
+    """Withdrawals of a frozen account wait in the queue."""
+    tasks.wake_all(tx, "batch")

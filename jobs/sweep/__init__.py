@@ -1,0 +1,1 @@
+"""Collecting what lies on indices."""

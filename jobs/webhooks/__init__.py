@@ -1,0 +1,1 @@
+"""Telling projects of their events, at their own addresses."""
