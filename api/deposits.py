@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from sqlalchemy import select
 
+from api import lookup
 from api.answers import Answer, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -15,8 +16,6 @@ from api.shapes import AssetCode, HistoryItem, Money, PublicId, Range
 from api.validation import Shown
 from jobs import views
 from ledger.db import Tx
-from ledger.errors import NotFound
-from ledger.ids import is_id
 from ledger.schema import deposit
 
 resource = Resource("deposits", __name__, "What came in")
@@ -77,9 +76,4 @@ def list_deposits(call: Call, tx: Tx, query: DepositQuery) -> Answer:
 @resource.read("/deposits/<deposit_id>", Deposit, scope="deposits:read", etag=True)
 def get_deposit(call: Call, tx: Tx, deposit_id: str) -> Answer:
     """Read a deposit."""
-    d = deposit.c
-    query = select(d.id).where(d.public_id == deposit_id, d.project_id == call.project_id)
-    row_id = tx.value(query) if is_id(deposit_id, "dp") else None
-    if row_id is None:
-        raise NotFound("no such deposit")
-    return ok(views.deposit(tx, row_id))
+    return ok(views.deposit(tx, lookup.row_id(call, tx, deposit, "dp", deposit_id)))

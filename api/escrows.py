@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from sqlalchemy import or_, select
 
-from api import auth
+from api import auth, lookup
 from api.answers import Answer, created, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -34,8 +34,7 @@ from jobs.escrow import make as escrow_make
 from jobs.escrow import view as escrow_view
 from jobs.escrow.ending import Payout
 from ledger.db import Tx
-from ledger.errors import InvalidInput, NotFound
-from ledger.ids import is_id
+from ledger.errors import InvalidInput
 from ledger.money import Asset, parse_amount
 from ledger.schema import asset as coins
 from ledger.schema import escrow
@@ -412,12 +411,7 @@ def _units(text: str | None, coin: Asset) -> int | None:
 
 
 def _find(call: Call, tx: Tx, public_id: str) -> int:
-    e = escrow.c
-    query = select(e.id).where(e.public_id == public_id, e.project_id == call.project_id)
-    row_id = tx.value(query) if is_id(public_id, "es") else None
-    if row_id is None:
-        raise NotFound("no such escrow")
-    return int(row_id)
+    return lookup.row_id(call, tx, escrow, "es", public_id)
 
 
 def _matched(call: Call, tx: Tx, public_id: str) -> tuple[int, Asset]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Table, select
 
+from api import lookup
 from api.answers import Answer, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -16,8 +16,6 @@ from jobs import accounts
 from jobs.ownership import read as ownership_read
 from jobs.ownership import view as ownership_view
 from ledger.db import Tx
-from ledger.errors import NotFound
-from ledger.ids import is_id
 from ledger.schema import deposit, escrow
 
 resource = Resource("ownership", __name__, "Who owned what, when and why")
@@ -65,13 +63,13 @@ def get_account_ownership(call: Call, tx: Tx, account_id: str, query: Page) -> A
 @resource.read("/deposits/<deposit_id>/ownership", OwnershipList, scope="deposits:read", query=Page)
 def get_deposit_ownership(call: Call, tx: Tx, deposit_id: str, query: Page) -> Answer:
     """List a deposit's history, newest first."""
-    return _chain(call, tx, ("deposit", _find(call, tx, deposit, "dp", deposit_id)), query)
+    return _chain(call, tx, ("deposit", lookup.row_id(call, tx, deposit, "dp", deposit_id)), query)
 
 
 @resource.read("/escrows/<escrow_id>/ownership", OwnershipList, scope="escrows:read", query=Page)
 def get_escrow_ownership(call: Call, tx: Tx, escrow_id: str, query: Page) -> Answer:
     """List an escrow's history, newest first."""
-    return _chain(call, tx, ("escrow", _find(call, tx, escrow, "es", escrow_id)), query)
+    return _chain(call, tx, ("escrow", lookup.row_id(call, tx, escrow, "es", escrow_id)), query)
 
 
 def _chain(call: Call, tx: Tx, subject: tuple[str, int], query: Page) -> Answer:
@@ -83,11 +81,3 @@ def _chain(call: Call, tx: Tx, subject: tuple[str, int], query: Page) -> Answer:
 def _shown(call: Call, tx: Tx, scope: tuple[Any, ...], page: ownership_read.Page, query: Page) -> Answer:
     shown = call.parts.cursors.page(scope, page.rows, query.limit, lambda rows: ownership_view.rows(tx, rows))
     return ok(shown | {"verified": page.verified})
-
-
-def _find(call: Call, tx: Tx, table: Table, prefix: str, public_id: str) -> int:
-    query = select(table.c.id).where(table.c.public_id == public_id, table.c.project_id == call.project_id)
-    row_id = tx.value(query) if is_id(public_id, prefix) else None
-    if row_id is None:
-        raise NotFound(f"no such {table.name}")
-    return int(row_id)

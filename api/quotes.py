@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from sqlalchemy import select
 
+from api import lookup
 from api.answers import Answer, created, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -17,8 +18,7 @@ from jobs.swap import quotes
 from jobs.swap import view as swap_view
 from jobs.swap.quotes import Ask
 from ledger.db import Tx
-from ledger.errors import InvalidInput, NotFound
-from ledger.ids import is_id
+from ledger.errors import InvalidInput
 from ledger.money import parse_amount
 from ledger.schema import quote as table
 
@@ -114,8 +114,4 @@ def list_quotes(call: Call, tx: Tx, query: QuoteQuery) -> Answer:
 @resource.read("/quotes/<quote_id>", Quote, scope="swaps:read", etag=True)
 def get_quote(call: Call, tx: Tx, quote_id: str) -> Answer:
     """Read a quote."""
-    query = select(table.c.id).where(table.c.public_id == quote_id, table.c.project_id == call.project_id)
-    row_id = tx.value(query) if is_id(quote_id, "qt") else None
-    if row_id is None:
-        raise NotFound("no such quote")
-    return ok(swap_view.quote_(tx, int(row_id)))
+    return ok(swap_view.quote_(tx, lookup.row_id(call, tx, table, "qt", quote_id)))

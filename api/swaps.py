@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from sqlalchemy import or_, select
 
-from api import auth
+from api import auth, lookup
 from api.answers import Answer, created, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -21,8 +21,7 @@ from jobs.swap import open as swap_open
 from jobs.swap import view as swap_view
 from jobs.swap.books import Wish
 from ledger.db import Tx
-from ledger.errors import InvalidInput, NotFound
-from ledger.ids import is_id
+from ledger.errors import InvalidInput
 from ledger.schema import swap as table
 
 resource = Resource("swaps", __name__, "One asset for another, at the price of a quote")
@@ -187,8 +186,4 @@ def list_swaps(call: Call, tx: Tx, query: SwapQuery) -> Answer:
 @resource.read("/swaps/<swap_id>", Swap, scope="swaps:read", etag=True)
 def get_swap(call: Call, tx: Tx, swap_id: str) -> Answer:
     """Read a swap."""
-    query = select(table.c.id).where(table.c.public_id == swap_id, table.c.project_id == call.project_id)
-    row_id = tx.value(query) if is_id(swap_id, "sw") else None
-    if row_id is None:
-        raise NotFound("no such swap")
-    return ok(swap_view.swap_(tx, int(row_id)))
+    return ok(swap_view.swap_(tx, lookup.row_id(call, tx, table, "sw", swap_id)))

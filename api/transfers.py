@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 from sqlalchemy import or_, select
 
+from api import lookup
 from api.answers import Answer, created, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -15,8 +16,7 @@ from api.shapes import Amount, AssetCode, Metadata, Money, PublicId, Range, Refe
 from api.validation import Model, Shown
 from jobs import accounts, transfers, views
 from ledger.db import Tx
-from ledger.errors import InvalidInput, NotFound
-from ledger.ids import is_id
+from ledger.errors import InvalidInput
 from ledger.money import parse_amount
 from ledger.schema import internal_transfer
 
@@ -98,9 +98,4 @@ def list_transfers(call: Call, tx: Tx, query: TransferQuery) -> Answer:
 @resource.read("/transfers/<transfer_id>", Transfer, scope="transfers:read", etag=True)
 def get_transfer(call: Call, tx: Tx, transfer_id: str) -> Answer:
     """Read a transfer."""
-    t = internal_transfer.c
-    query = select(t.id).where(t.public_id == transfer_id, t.project_id == call.project_id)
-    row_id = tx.value(query) if is_id(transfer_id, "tr") else None
-    if row_id is None:
-        raise NotFound("no such transfer")
-    return ok(views.internal_transfer(tx, row_id))
+    return ok(views.internal_transfer(tx, lookup.row_id(call, tx, internal_transfer, "tr", transfer_id)))

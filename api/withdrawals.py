@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 from sqlalchemy import select
 
+from api import lookup
 from api.answers import Answer, created, ok
 from api.call import Call
 from api.endpoints import Resource
@@ -16,8 +17,7 @@ from api.validation import Model, Shown
 from jobs import accounts, views, withdrawal
 from jobs.withdrawal_terms import Order
 from ledger.db import Tx
-from ledger.errors import CofferError, InvalidInput, NotFound, Refused
-from ledger.ids import is_id
+from ledger.errors import CofferError, InvalidInput, Refused
 from ledger.money import parse_amount
 from ledger.schema import withdrawal as table
 
@@ -241,11 +241,7 @@ def _order(call: Call, tx: Tx, body: Wanted) -> Order:
 
 
 def _find(call: Call, tx: Tx, public_id: str) -> int:
-    query = select(table.c.id).where(table.c.public_id == public_id, table.c.project_id == call.project_id)
-    row_id = tx.value(query) if is_id(public_id, "wd") else None
-    if row_id is None:
-        raise NotFound("no such withdrawal")
-    return int(row_id)
+    return lookup.row_id(call, tx, table, "wd", public_id)
 
 
 def _matched(call: Call, tx: Tx, public_id: str) -> int:
