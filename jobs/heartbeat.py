@@ -20,7 +20,7 @@ _Lease = tuple[Table, int, str, str | None]
 
 
 class Heartbeat:
-    """One thread a process, started when first needed; it extends every kept lease three times a term."""
+    """One thread a process, while there are leases to keep; it extends each of them three times a term."""
 
     def __init__(self, database: Database, lease_seconds: int) -> None:
         self._database = database
@@ -49,6 +49,9 @@ class Heartbeat:
         while not pause.wait(self._seconds / 3):
             with self._lock:
                 kept = list(self._kept)
+                if not kept:
+                    self._thread = None  # the next one to be kept starts another
+                    return
             for entry in kept:
                 try:
                     self._database.run(lambda tx, e=entry: self._extend(tx, e), "heartbeat")  # type: ignore[misc]
