@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,10 @@ def test_production_gives_the_worker_the_same_calls_as_the_tests() -> None:
 
 def test_the_image_holds_the_pinned_bitcoind() -> None:
     assert f"{PROGRAMS['bitcoind'].sha256}  bitcoind" in (ROOT / "deploy" / "bitcoind" / "Dockerfile").read_text()
+
+
+def test_the_image_is_built_with_every_part_of_the_wheel() -> None:
+    """What the ignore file keeps from the build would be missing in each process, at its start."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(wheel["only-include"]) <= let_through
