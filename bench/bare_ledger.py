@@ -68,7 +68,7 @@ class Mover:
         pair = sorted(random.sample(range(2, ACCOUNTS + 1), 2))
         try:
             self._move([1, pair[0]] if self._hot else pair)
-        except Exception:
+        except Exception:  # the connection is used again
             self._cursor.execute("ROLLBACK")
             raise
 

@@ -198,7 +198,7 @@ def prepared_chain(folder: Path, template: Path) -> tuple[Monerod, MoneroPayer]:
     try:
         node.start()
         payer.start()
-    except BaseException:
+    except BaseException:  # also Ctrl-C: no node is left behind
         node.stop()
         raise
     return node, payer

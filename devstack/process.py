@@ -87,7 +87,7 @@ class Daemon:
         self.start()
         try:
             self.wait_ready(timeout_seconds)
-        except BaseException:
+        except BaseException:  # also Ctrl-C
             self.kill()
             raise
 

@@ -316,7 +316,7 @@ def _step(
         )
         try:
             _wait(child, started, seconds_max)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: an installer does not go on by itself
             child.terminate()
             child.wait()
             raise

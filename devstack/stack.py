@@ -132,7 +132,7 @@ class Stack:
             self.keys = read_keys(self._run("devstack.keys"))
             if self._token:
                 self._fund_hot_wallet()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: nothing of a half-started stack goes on
             self.stop()
             raise
 

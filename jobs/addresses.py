@@ -14,7 +14,7 @@ from jobs.services import Services
 from ledger import pauses, policy
 from ledger.accounts import HOUSE_ACCOUNT, HOUSE_PROJECT
 from ledger.db import Tx
-from ledger.errors import InvalidAmount, InvalidInput, NotFound, StateConflict
+from ledger.errors import InvalidAmount, InvalidInput, NotFound
 from ledger.founding import FIRST_INDEX
 from ledger.ids import is_id, new_id
 from ledger.money import Asset, format_units
@@ -164,10 +164,3 @@ def _spellings(tx: Tx, text: str, services: Services) -> set[str]:
     if not found:
         raise NotFound("no such address")
     return found
-
-
-def require_ready(row: Row[Any]) -> str:
-    """The address text. Raises `StateConflict` while the node does not watch it: it may not be shown."""
-    if row.state != "ready" or row.address is None:
-        raise StateConflict("the address is not ready yet", status=row.state)
-    return str(row.address)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs import debts, tasks, views
@@ -264,13 +264,6 @@ def _requested_by(tx: Tx, row: Row[Any]) -> str | None:
 
     holder = tx.value(select(api_key.c.holder).where(api_key.c.id == row.created_by))
     return None if holder is None else str(holder)
-
-
-def queued_count(tx: Tx, chain: str) -> int:
-    """How many withdrawals of a chain wait for a payment."""
-    w = withdrawal.c
-    query = select(func.count()).select_from(withdrawal)
-    return int(tx.value(query.where(w.chain == chain, w.state == "queued", w.payment_id.is_(None))) or 0)
 
 
 def lock_all(tx: Tx, ids: Sequence[int]) -> list[Row[Any]]:

@@ -76,7 +76,7 @@ class Tx:
         try:
             with self.connection.begin_nested():
                 yield
-        except BaseException:
+        except BaseException:  # whatever ended it, what was remembered inside is undone with it
             self.memo.clear()
             raise
 

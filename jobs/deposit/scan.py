@@ -18,7 +18,7 @@ from jobs.deposit.state import OPEN_STATES, SURPLUS_PREFIX
 from jobs.runtime import nudge
 from jobs.saga import Saga
 from jobs.services import Services, chain_row
-from jobs.tasks import Ran, wake
+from jobs.tasks import Ran
 from ledger import history, policy
 from ledger.db import Tx
 from ledger.errors import LedgerBroken, WrongNetwork
@@ -223,8 +223,3 @@ def _wake_by_tip(tx: Tx, name: str, tip: Tip, final_height: int | None, sagas: M
     for row_id in [row.id for row in tx.all(select(p.id).where(live))]:
         nudge(tx, sagas["payment"], p.id == row_id)
         tx.wake("payment", row_id)
-
-
-def wake_now(tx: Tx, name: str) -> None:
-    """Have the chain read soon; called by whoever hears of a new block."""
-    wake(tx, f"scan:{name}")

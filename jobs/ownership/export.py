@@ -51,7 +51,7 @@ def write(database: Database, mac: RowMac, target: Path) -> int:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
-    except BaseException:
+    except BaseException:  # also a signal: no half-written file is left beside the good ones
         with suppress(FileNotFoundError):
             os.unlink(name)
         raise

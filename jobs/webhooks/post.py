@@ -100,7 +100,7 @@ class Poster:
         raw.settimeout(_left(until))
         try:
             return self._context.wrap_socket(raw, server_hostname=target.host)
-        except BaseException:
+        except BaseException:  # also a signal: nobody else knows this socket
             raw.close()
             raise
 
