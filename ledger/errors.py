@@ -207,6 +207,12 @@ class NodeNotReady(WalletError):
     """The node answers but its view of the chain cannot be relied on now."""
 
 
+class SigningHalted(NodeNotReady):
+    """Nothing is signed on this chain until an operator has looked (`ledger.halts`)."""
+
+    code = "signing_halted"
+
+
 class WrongNetwork(WalletError):
     """The node follows another chain than the one this installation was made for."""
 

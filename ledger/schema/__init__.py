@@ -23,6 +23,7 @@ from ledger.schema.operations import (
     audit,
     audit_head,
     event,
+    halt,
     internal_transfer,
     lease,
     pause,
@@ -37,7 +38,7 @@ from ledger.schema.webhooks import webhook_attempt, webhook_delivery, webhook_en
 __all__ = [
     "CUSTOMER_KINDS", "GUARDED_KINDS", "HOUSE_KINDS", "OWED_KINDS", "account",
     "address", "alarm", "api_key", "approval", "asset", "audit",
-    "audit_head", "balance", "candidate", "chain", "deposit", "escrow", "event", "frozen_part", "hedge", "hold",
+    "audit_head", "balance", "candidate", "chain", "deposit", "escrow", "event", "frozen_part", "halt", "hedge", "hold",
     "hold_end", "holding", "idempotency", "index_counter", "installation", "internal_transfer", "lease",
     "ledger_account", "metadata", "ownership", "ownership_head", "pause", "payment", "payment_item", "policy",
     "posting", "project", "quote", "rate", "ready_address", "request_nonce", "resource", "snapshot", "swap",

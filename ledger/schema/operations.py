@@ -94,6 +94,17 @@ pause = table(
     PrimaryKeyConstraint("asset", "flow"),
 )
 
+#: Why nothing is signed on a chain: one row a cause, until an operator takes it away.
+halt = table(
+    "halt",
+    word("chain", 16),
+    word("cause", 32),
+    word("reason", 512),
+    word("actor", 128),
+    moment("at"),
+    PrimaryKeyConstraint("chain", "cause"),
+)
+
 #: Versioned settings that are rows: the newest row of (asset, name) counts.
 policy = table(
     "policy",

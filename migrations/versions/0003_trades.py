@@ -172,6 +172,18 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "halt",
+        sa.Column("chain", sa.String(length=16), nullable=False),
+        sa.Column("cause", sa.String(length=32), nullable=False),
+        sa.Column("reason", sa.String(length=512), nullable=False),
+        sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("chain", "cause", name=op.f("pk_halt")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
         "pause",
         sa.Column("asset", sa.String(length=24), nullable=False),
         sa.Column("flow", sa.String(length=16), nullable=False),

@@ -1,0 +1,76 @@
+"""Halts: a chain on which nothing is signed, whatever the asset, until an operator has looked.
+
+A pause says that an asset should wait; a halt says that this installation may not be the one that knows what these keys
+have sent: the chain is ahead of the database, a payment left that nobody here made, the database was restored, another
+installation has the wallet. What is already committed to be sent goes on, as the same bytes; nothing new is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import delete, insert, select
+
+from ledger import audit
+from ledger.db import Tx
+from ledger.errors import InvalidInput, SigningHalted
+from ledger.schema import chain as chain_table
+from ledger.schema import halt
+
+#: What may halt a chain. `restored` also holds back what was committed but is not known to be out (`nothing_leaves`).
+CAUSES = (
+    "chain_ahead",
+    "unknown_outgoing",
+    "resource_moved",
+    "other_installation",
+    "signer_record",
+    "restored",
+    "operator",
+)
+
+
+def reason(tx: Tx, chain: str, causes: Collection[str] = CAUSES) -> str | None:
+    """Why nothing is signed on this chain, the oldest cause first; None when it may be."""
+    c = halt.c
+    query = select(c.cause, c.reason).where(c.chain == chain, c.cause.in_(tuple(causes))).order_by(c.at, c.cause)
+    found = tx.first(query.limit(1))
+    return None if found is None else f"{found.cause}: {found.reason}"
+
+
+def check(tx: Tx, chain: str) -> None:
+    """Raises `SigningHalted` with the reason."""
+    why = reason(tx, chain)
+    if why is not None:
+        raise SigningHalted(f"nothing is signed on {chain}: {why}")
+
+
+def nothing_leaves(tx: Tx, chain: str) -> str | None:
+    """Why even committed bytes are kept back: after a restore, until the chain was compared; None otherwise."""
+    return reason(tx, chain, ("restored",))
+
+
+def stop(tx: Tx, chain: str, cause: str, why: str, actor: str) -> bool:
+    """Halt; False when this cause halts it already (the first reason stays). Audited."""
+    _check_names(tx, chain, cause)
+    h = halt.c
+    if tx.value(select(h.reason).where(h.chain == chain, h.cause == cause)) is not None:
+        return False
+    tx.execute(insert(halt).values(chain=chain, cause=cause, reason=why[:512], actor=actor, at=tx.now))
+    audit.record(tx, actor, "halt", f"{chain}/{cause}", {"reason": why[:512]})
+    return True
+
+
+def lift(tx: Tx, chain: str, cause: str, actor: str) -> bool:
+    """Take one cause away; False when there was none. Audited."""
+    _check_names(tx, chain, cause)
+    lifted = tx.execute(delete(halt).where(halt.c.chain == chain, halt.c.cause == cause)).rowcount == 1
+    if lifted:
+        audit.record(tx, actor, "lift_halt", f"{chain}/{cause}", {})
+    return lifted
+
+
+def _check_names(tx: Tx, chain: str, cause: str) -> None:
+    if cause not in CAUSES:
+        raise InvalidInput("/cause", f"must be one of {', '.join(CAUSES)}")
+    if tx.value(select(chain_table.c.name).where(chain_table.c.name == chain)) is None:
+        raise InvalidInput("/chain", f"{chain} is not a chain of this installation")
