@@ -7,9 +7,9 @@ claim runs the same step again. A step therefore repeats safely, or has stored b
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from jobs.saga import SECOND, Outcome, Saga, Step
 from ledger import history, pauses
 from ledger.db import Database, Tx
 from ledger.errors import CofferError, DatabaseError, LeaseLost, LedgerBroken, NodeNotReady, NodeUnavailable
+from ledger.ids import new_token
 
 log = structlog.get_logger("coffer.saga")
 
@@ -59,6 +60,7 @@ class Runtime:
         self.services = services
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
         self.heartbeat = Heartbeat(database, LEASE_SECONDS)
+        self.sleep: Callable[[float], None] = time.sleep
 
     def advance(self, kind: str, row_id: int, *, woken: bool = False) -> int:
         """Run the row's steps while they are due; how many ran. Never raises for anything about the row itself.
@@ -95,7 +97,7 @@ class Runtime:
             try:
                 return self.database.run(lambda tx: self._claim(tx, saga, row_id, woken), f"{saga.kind}.claim")
             except _Busy:
-                time.sleep(BUSY_SECONDS)
+                self.sleep(BUSY_SECONDS)
         return None
 
     def _claim(self, tx: Tx, saga: Saga, row_id: int, woken: bool) -> Claim | None:
@@ -116,7 +118,7 @@ class Runtime:
         if row.crashes >= CRASHES_MAX:
             _set_aside(tx, saga, row)
             return None
-        token = secrets.token_hex(16)
+        token = new_token()
         if step.exclusive and not leases.take(tx, wallet_lease(row), token, self.owner, LEASE_SECONDS):
             raise _Busy
         return self._take(tx, saga, row, token, step)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +62,18 @@ class Signer:
     `cold` is chain -> the only address that moves to cold may pay. Neither comes from the database."""
 
     def __init__(
-        self, folder: Path, mac: RowMac, caps_units: Mapping[str, int], cold: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        mac: RowMac,
+        caps_units: Mapping[str, int],
+        cold: Mapping[str, str] | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / "signed.sqlite3"
         self._mac = mac
+        self._clock = clock or time.time
         self._caps = dict(caps_units)
         self._cold = dict(cold or {})
         with closing(self._open()) as record:
@@ -159,7 +166,7 @@ class Signer:
             record.execute("BEGIN IMMEDIATE")
             known = record.execute("SELECT 1 FROM released WHERE payment = ?", (payment_id,)).fetchone()
             if known is None:
-                record.execute("INSERT INTO released (payment, at) VALUES (?, ?)", (payment_id, int(time.time())))
+                record.execute("INSERT INTO released (payment, at) VALUES (?, ?)", (payment_id, int(self._clock())))
             record.commit()
 
     def _count(self, request: SignRequest, amounts: Mapping[str, int]) -> None:
@@ -178,7 +185,7 @@ class Signer:
             _check_token(record, request)
             for asset, units in amounts.items():
                 self._check_cap(record, asset, units)
-            now = int(time.time())
+            now = int(self._clock())
             record.execute(
                 "INSERT INTO signed (payment, payload, at) VALUES (?, ?, ?)", (request.payment_id, payload, now)
             )
@@ -189,7 +196,7 @@ class Signer:
             record.commit()
 
     def _check_cap(self, record: sqlite3.Connection, asset: str, units: int) -> None:
-        since = int(time.time()) - DAY_SECONDS
+        since = int(self._clock()) - DAY_SECONDS
         rows = record.execute("SELECT units FROM outflow WHERE asset = ? AND at > ?", (asset, since))
         spent, cap = sum(int(row[0]) for row in rows), self._caps[asset]
         if spent + units > cap:

@@ -40,4 +40,11 @@ def arm(target: str | None, log_path: str | None = None) -> None:
     _armed = on_point
 
 
+def listen(hear: Callable[[str], None] | None) -> None:
+    """Have `hear` called at each place instead, or with None nobody: it may raise, which is an end without clean-up of
+    what the step was about to write."""
+    global _armed
+    _armed = hear
+
+
 arm(os.environ.get("COFFER_CRASHPOINT"), os.environ.get("COFFER_CRASHPOINT_LOG"))

@@ -89,9 +89,11 @@ class Tx:
 class Database:
     """An engine with Coffer's promises. Safe to share between threads; call `after_fork` in a forked child."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, clock: Callable[[], int] | None = None) -> None:
+        """`clock` tells an embedded database the time, in microseconds; by default it is its host's."""
         self.engine = create_engine(url, pool_size=pool_size)
         self.sqlite = self.engine.dialect.name == "sqlite"
+        self._clock = clock or _host_clock
         self.on_commit: Callable[[Sequence[Wake]], None] | None = None
         self._turns = Turns(f"{self.engine.url.database}-turn", LOCK_WAIT_SECONDS) if self.sqlite else None
 
@@ -160,8 +162,8 @@ class Database:
         return result, tx.wakes
 
     def _now(self, connection: Connection) -> int:
-        if self.sqlite:  # an embedded database has its host's clock
-            return time.time_ns() // 1000
+        if self.sqlite:
+            return self._clock()
         return int(connection.execute(_MARIADB_NOW).scalar_one())
 
     def now(self) -> int:
@@ -178,6 +180,10 @@ class Database:
         self.engine.dispose()
         if self._turns is not None:
             self._turns.close()
+
+
+def _host_clock() -> int:
+    return time.time_ns() // 1000
 
 
 _MARIADB_NOW = text("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
