@@ -10,7 +10,7 @@ ONLY ?=
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up bench faults bad-days check
+.PHONY: help demo test up bench faults bad-days guards check
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ faults:  ## die at every crash point, start again, check the invariants (LIST=1 
 	@scripts/setup test
 	@$(PY) -m tests.faults $(if $(filter 1,$(LIST)),--list) $(if $(filter-out file,$(origin DB)),--db $(DB)) \
 		--chain $(CHAIN) $(foreach flow,$(ONLY),--only $(flow))
+
+guards:  ## take each guard out of a copy of the code, and demand that its tests fail (ONLY=text)
+	@scripts/setup test
+	@TMPDIR=$$(scripts/scratch) $(PY) -m tests.guards $(foreach text,$(ONLY),--only "$(text)")
 
 bad-days:  ## three chains under traffic while each process is killed in turn (some minutes)
 	@scripts/setup test

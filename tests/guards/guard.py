@@ -26,9 +26,6 @@ class Edit:
             raise Stale(f"{self.path}: {text.count(self.old)} places read {self.old.strip()[:80]!r}")
         file.write_text(text.replace(self.old, self.new))
 
-    def undo(self, root: Path, original: Path) -> None:
-        (root / self.path).write_bytes((original / self.path).read_bytes())
-
 
 @dataclass(frozen=True)
 class Guard:

@@ -14,9 +14,11 @@ _HEAD = """<!-- Written by `make guards`. Change tests/guards/table.py. -->
 
 # Guards that matter, removed one by one
 
-A test that stays green when the guard that it is about is gone proves nothing. `make guards` copies the committed code, takes one guard
-out of the copy, runs the tests named for it ([tests/guards/table.py](../tests/guards/table.py)) and demands that at least one fails; all of them
-pass with every guard in place. What an edit expects must stand in the code exactly once, so that a guard that has moved is told, not skipped.
+A test that stays green when the guard that it is about is gone proves nothing. `make guards` copies the
+committed code, takes one guard out of the copy, runs the tests named for it
+([tests/guards/table.py](../tests/guards/table.py)) and demands that at least one fails; with every guard in
+place all of them pass. What an edit expects must stand in the code exactly once, so that a guard that has
+moved is told, not skipped.
 
 Recorded {when} at commit {commit}: **{count} guards, {red} red**.
 

@@ -71,6 +71,7 @@ def whole(copy: Copy, guards: Sequence[Guard]) -> str | None:
 def without(copy: Copy, guard: Guard) -> Result:
     """Take the guard out, run its tests, put it back."""
     began = time.monotonic()
+    originals = {edit.path: (copy.root / edit.path).read_bytes() for edit in guard.edits}
     try:
         for edit in guard.edits:
             edit.apply(copy.root)
@@ -78,8 +79,8 @@ def without(copy: Copy, guard: Guard) -> Result:
     except Stale as error:
         return Result(guard, "stale", detail=str(error))
     finally:
-        for edit in guard.edits:
-            edit.undo(copy.root, ROOT)
+        for path, original in originals.items():
+            (copy.root / path).write_bytes(original)
     failed = tuple(dict.fromkeys(match[1] for match in _FAILED.finditer(report)))
     seconds = time.monotonic() - began
     if code == 0:

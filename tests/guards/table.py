@@ -406,8 +406,10 @@ _CHAIN = (
             ),
         ),
         (
-            "tests/flows/test_payments.py::"
-            "test_a_payment_reorganised_after_settlement_settles_again_without_a_second_payment",
+            (
+                "tests/flows/test_payments.py::"
+                "test_a_payment_reorganised_after_settlement_settles_again_without_a_second_payment"
+            ),
         ),
     ),
     Guard(
@@ -436,8 +438,10 @@ _CHAIN = (
             ),
         ),
         (
-            "tests/chain/test_ethereum_scanning.py::"
-            "test_a_deep_reorganisation_is_read_again_from_where_the_branches_part",
+            (
+                "tests/chain/test_ethereum_scanning.py::"
+                "test_a_deep_reorganisation_is_read_again_from_where_the_branches_part"
+            ),
         ),
     ),
     Guard(
