@@ -28,6 +28,7 @@ from ledger.schema.operations import (
     lease,
     pause,
     policy,
+    restoration,
     task,
     transition,
 )
@@ -41,7 +42,7 @@ __all__ = [
     "audit_head", "balance", "candidate", "chain", "deposit", "escrow", "event", "frozen_part", "halt", "hedge", "hold",
     "hold_end", "holding", "idempotency", "index_counter", "installation", "internal_transfer", "lease",
     "ledger_account", "metadata", "ownership", "ownership_head", "pause", "payment", "payment_item", "policy",
-    "posting", "project", "quote", "rate", "ready_address", "request_nonce", "resource", "snapshot", "swap",
-    "sweep", "task", "transfer", "transition", "webhook_attempt", "webhook_delivery", "webhook_endpoint",
+    "posting", "project", "quote", "rate", "ready_address", "request_nonce", "resource", "restoration", "snapshot",
+    "swap", "sweep", "task", "transfer", "transition", "webhook_attempt", "webhook_delivery", "webhook_endpoint",
     "withdrawal",
 ]  # fmt: skip

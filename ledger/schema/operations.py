@@ -105,6 +105,20 @@ halt = table(
     PrimaryKeyConstraint("chain", "cause"),
 )
 
+#: When this database was put in place from a backup: the marks it was taken at, what became of the signer's record, and
+#: what the comparison with each chain found.
+restoration = table(
+    "restoration",
+    key(),
+    word("backup_id", 40),
+    moment("taken_at"),
+    moment("restored_at"),
+    word("record", 16),  # survived or restored
+    word("actor", 128),
+    Column("marks", JSON, nullable=False),
+    Column("report", JSON, nullable=True),
+)
+
 #: Versioned settings that are rows: the newest row of (asset, name) counts.
 policy = table(
     "policy",
