@@ -478,21 +478,21 @@ _SIGNER = (
         "a withdrawal is what the API committed",
         "the signer's second line",
         "the MAC of the withdrawal",
-        (Edit("jobs/signer.py", "if not self._mac.same(row.mac, self._mac.withdrawal(row)):", "if False:"),),
+        (Edit("jobs/signer/signer.py", "if not self._mac.same(row.mac, self._mac.withdrawal(row)):", "if False:"),),
         ("tests/unit/test_signer.py::test_a_row_changed_by_hand_is_refused",),
     ),
     Guard(
         "a withdrawal is signed in one payment",
         "the signer's second line",
         "the look for an earlier payment of the withdrawal",
-        (Edit("jobs/signer.py", "        if before is not None:\n", "        if False:\n"),),
+        (Edit("jobs/signer/signer.py", "        if before is not None:\n", "        if False:\n"),),
         ("tests/unit/test_signer.py::test_one_withdrawal_is_not_signed_in_two_payments",),
     ),
     Guard(
         "a payment keeps its contents",
         "the signer's second line",
         "the comparison with what was signed before",
-        (Edit("jobs/signer.py", "                if known[0] != payload:\n", "                if False:\n"),),
+        (Edit("jobs/signer/signer.py", "                if known[0] != payload:\n", "                if False:\n"),),
         (
             "tests/unit/test_signer.py::test_the_same_payment_to_others_is_refused",
             "tests/unit/test_signer.py::test_the_same_payment_from_other_coins_is_refused",
@@ -502,7 +502,7 @@ _SIGNER = (
         "the daily cap",
         "the signer's second line",
         "the sum of the day",
-        (Edit("jobs/signer.py", "        if spent + units > cap:\n", "        if False:\n"),),
+        (Edit("jobs/signer/signer.py", "        if spent + units > cap:\n", "        if False:\n"),),
         ("tests/unit/test_signer.py::test_the_cap_counts_a_day_of_all_payments_with_fees",),
     ),
     Guard(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from jobs import signer as signer_module
 from jobs.row_mac import RowMac
 from jobs.signer import Signer, SignerRefused, SignRequest
 
@@ -228,7 +228,7 @@ def test_the_cap_counts_a_day_of_all_payments_with_fees(
     make: Callable[..., Signer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     clock = [1_800_000_000]
-    monkeypatch.setattr(signer_module.time, "time", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: clock[0])
     signer = make(202_000)
     signer.admit(ask(row(1), payment="a"))
     signer.admit(ask(row(2), payment="b"))
