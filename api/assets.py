@@ -32,7 +32,7 @@ class Asset(Shown):
     decimals: int
     contract: str | None
     enabled: bool
-    flows: Flows = Field(description="False while an operator, or a failed reconciliation, has paused it")
+    flows: Flows = Field(description="False while an operator, or a failed check of books or keys, has stopped it")
     deposit_minimum: Money = Field(description="Less is not credited")
     withdrawal_minimum: Money
     withdrawal_maximum: Money

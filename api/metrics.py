@@ -24,6 +24,7 @@ from ledger.schema import (
     deposit,
     escrow,
     event,
+    halt,
     hedge,
     payment,
     swap,
@@ -145,7 +146,10 @@ def _chains(tx: Tx) -> Iterator[GaugeMetricFamily]:
         height.add_metric([row.name], row.tip_height or 0)
         if row.scanned_at is not None:
             lag.add_metric([row.name], max(0, tx.now - row.scanned_at) / 1e6)
-    yield from (healthy, height, lag)
+    halted = GaugeMetricFamily("coffer_chain_halted", "1 while nothing is signed there", labels=["chain", "cause"])
+    for row in tx.all(select(halt)):
+        halted.add_metric([row.chain, row.cause], 1)
+    yield from (healthy, height, lag, halted)
 
 
 def _rest(tx: Tx) -> Iterator[GaugeMetricFamily]:

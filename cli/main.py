@@ -24,6 +24,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "policy": ("cli.policy", "policy", "Limits, confirmations and fees of an asset."),
     "pause": ("cli.pausing", "pause", "Stop a flow of an asset."),
     "resume": ("cli.pausing", "resume", "Let a paused flow go on."),
+    "halt": ("cli.pausing", "halt", "Sign nothing more on a chain."),
+    "lift-halt": ("cli.pausing", "lift_halt", "Let a halted chain sign again, cause by cause."),
     "status": ("cli.status", "status", "What needs attention, and where the money is."),
     "alarms": ("cli.status", "alarms", "What is wrong now."),
     "explain": ("cli.explaining", "explain", "Everything that is known of one id, txid or address."),

@@ -23,6 +23,7 @@ from ledger.schema import (
     chain,
     deposit,
     escrow,
+    halt,
     lease,
     ledger_account,
     pause,
@@ -47,6 +48,7 @@ def of(tx: Tx) -> View:
         "chains": list(_chains(tx)),
         "money": list(_money(tx)),
         "stuck": list(_stuck(tx)),
+        "halts": [dict(row._mapping) | {"at": when(row.at)} for row in tx.all(select(halt).order_by(halt.c.at))],
         "pauses": [dict(row._mapping) | {"at": when(row.at)} for row in tx.all(select(pause))],
         "alarms": alarms(tx),
     }

@@ -1,17 +1,19 @@
-"""`coffer pause` and `coffer resume`."""
+"""`coffer pause` and `coffer resume`; `coffer halt` and `coffer lift-halt`."""
 
 from __future__ import annotations
 
 import click
 
 from cli.context import acting, open_services
-from jobs import tasks
-from ledger import pauses
+from jobs import halting, tasks
+from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.errors import StateConflict
+from ledger.founding import CHAINS
 
 _ASSET = click.argument("asset")
 _FLOW = click.argument("flow", type=click.Choice([*pauses.FLOWS, pauses.EVERYTHING]))
+_CHAIN = click.argument("chain", type=click.Choice(list(CHAINS)))
 
 
 @click.command()
@@ -41,3 +43,31 @@ def resume(asset: str, flow: str, actor: str) -> None:
     if not open_services().database.run(unit, "cli.resume"):
         raise StateConflict(f"{flow} of {asset} are not paused by a row of their own; see `coffer status`")
     click.echo(f"{flow} of {asset} go on")
+
+
+@click.command()
+@_CHAIN
+@click.option("--reason", required=True, help="For operators.")
+@acting
+def halt(chain: str, reason: str, actor: str) -> None:
+    """Sign nothing more on CHAIN, whatever the asset. What was sent, or is about to be, goes on as the same bytes."""
+    unit = lambda tx: halting.stop(tx, chain, "operator", reason, actor)  # noqa: E731  one expression, named by its use
+    if not open_services().database.run(unit, "cli.halt"):
+        raise StateConflict(f"{chain} is halted by an operator already; the first reason stays")
+    click.echo(f"nothing more is signed on {chain}")
+
+
+@click.command("lift-halt")
+@_CHAIN
+@click.argument("cause", type=click.Choice(halts.CAUSES))
+@acting
+def lift_halt(chain: str, cause: str, actor: str) -> None:
+    """Take one CAUSE away for which nothing is signed on CHAIN, once you have looked into it."""
+
+    def unit(tx: Tx) -> tuple[bool, str | None]:
+        return halting.lift(tx, chain, cause, actor), halts.reason(tx, chain)
+
+    lifted, left = open_services().database.run(unit, "cli.lift_halt")
+    if not lifted:
+        raise StateConflict(f"{chain} is not halted for {cause}; see `coffer status`")
+    click.echo(f"{chain} signs again" if left is None else f"lifted; nothing is signed on {chain} yet: {left}")

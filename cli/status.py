@@ -24,7 +24,7 @@ def status(as_json: bool) -> None:
         return
     _part("queues", found["queues"])
     click.echo(f"\nscheduler: {found['scheduler']['active'] or 'none is active'}")
-    for title in ("chains", "money", "stuck", "pauses", "alarms"):
+    for title in ("chains", "money", "stuck", "halts", "pauses", "alarms"):
         _part(title, found[title])
 
 

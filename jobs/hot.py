@@ -21,7 +21,7 @@ from jobs.saga import SECOND
 from jobs.services import Services, require_healthy
 from jobs.sweep.rows import ENDED
 from jobs.tasks import Ran
-from ledger import pauses, policy
+from ledger import halts, pauses, policy
 from ledger.db import Tx
 from ledger.policy import AssetPolicy
 from ledger.schema import deposit, payment, withdrawal
@@ -86,7 +86,7 @@ def _fact(tx: Tx, chain: str, code: str, contract: str | None, *, tokens: bool) 
         promised.units(tx, chain).get(code, 0),
         pauses.reason(tx, code, "withdrawals") is None and _free(tx, chain, code, "cold"),
         pauses.reason(tx, code, "sweeps") is None and _free(tx, chain, code, "split"),
-        contract is None and _idle(tx, chain) and _free(tx, chain, code, "fill"),
+        contract is None and halts.reason(tx, chain) is None and _idle(tx, chain) and _free(tx, chain, code, "fill"),
         tokens and contract is None,
     )
 

@@ -10,10 +10,11 @@ from jobs import debts
 from jobs.escrow import frozen_parts
 from jobs.payment.contents import OUTWARD, flow_of
 from jobs.services import chain_row
-from ledger import pauses
+from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import account, payment, payment_item
+from ledger.schema import asset as asset_table
 
 #: Why a payment is in review whose transaction did something else than it says.
 NOT_AS_PROMISED = "not_as_promised"
@@ -171,8 +172,14 @@ def _account(tx: Tx, row: Row[Any]) -> list[str]:
 
 
 def _paused(tx: Tx, asset: str, flow: str) -> list[str]:
-    why = pauses.reason(tx, asset, flow)
-    return [] if why is None else [f"coffer resume {asset} {flow}   once its cause is gone: {why}"]
+    why = pauses.own_reason(tx, asset, flow)
+    steps = [] if why is None else [f"coffer resume {asset} {flow}   once its cause is gone: {why}"]
+    if flow not in pauses.SIGNED:
+        return steps
+    chain = tx.value(select(asset_table.c.chain).where(asset_table.c.code == asset))
+    return steps + [
+        f"coffer lift-halt {chain} {cause}   once you know what it is: {why}" for cause, why in halts.all_of(tx, chain)
+    ]
 
 
 def _ripens(row: Row[Any]) -> str:

@@ -21,7 +21,15 @@ from jobs.heartbeat import Heartbeat
 from jobs.saga import SECOND, Outcome, Saga, Step
 from ledger import history, pauses
 from ledger.db import Database, Tx
-from ledger.errors import CofferError, DatabaseError, LeaseLost, LedgerBroken, NodeNotReady, NodeUnavailable
+from ledger.errors import (
+    CofferError,
+    DatabaseError,
+    LeaseLost,
+    LedgerBroken,
+    NodeNotReady,
+    NodeUnavailable,
+    SigningHalted,
+)
 from ledger.ids import new_token
 
 log = structlog.get_logger("coffer.saga")
@@ -157,7 +165,9 @@ class Runtime:
             values = {"attempts": attempts, "due_at": tx.now + wait * SECOND, "crashes": 0}
             values |= {"status_reason": code, "status_detail": detail, "lease_until": 0, "updated_at": tx.now}
             self._write(tx, saga, claim, values)
-            if attempts >= ATTEMPTS_BEFORE_ALARM or not isinstance(error, (NodeUnavailable, NodeNotReady)):
+            outage = isinstance(error, (NodeUnavailable, NodeNotReady))
+            told = isinstance(error, SigningHalted)  # by the halt's own alarm
+            if not told and (attempts >= ATTEMPTS_BEFORE_ALARM or not outage):
                 alarms.raise_(tx, code, f"{saga.kind}:{claim.row.id}", detail)
             if isinstance(error, LedgerBroken) and "asset" in saga.table.c:
                 pauses.stop(tx, claim.row.asset, "withdrawals", f"ledger: {detail}"[:255], "engine")

@@ -18,7 +18,7 @@ from jobs.assets import asset_of
 from jobs.caller import Caller
 from jobs.services import Services
 from jobs.withdrawal_terms import Order, Preview, priced
-from ledger import accounts, balances, history, holds, pauses, policy
+from ledger import accounts, balances, halts, history, holds, pauses, policy
 from ledger.db import Tx
 from ledger.errors import (
     AccountFrozen,
@@ -102,6 +102,7 @@ def cancel(tx: Tx, caller: Caller, withdrawal_id: int) -> None:
     row = _locked(tx, caller, withdrawal_id)
     if row.state not in ("pending_approval", "queued") or row.payment_id is not None:
         raise StateConflict("it has joined a payment or has ended; it can no longer be cancelled", status=row.state)
+    halts.check_sure(tx, row.chain)
     give_back(tx, row, "cancelled", "cancelled_by_customer", caller.name)
 
 
@@ -110,6 +111,7 @@ def reject(tx: Tx, caller: Caller, withdrawal_id: int, reason: str) -> None:
     row = _locked(tx, caller, withdrawal_id)
     if row.state != "pending_approval":
         raise StateConflict("it does not wait for approval", status=row.state)
+    halts.check_sure(tx, row.chain)
     give_back(tx, row, "rejected", reason[:64] or "rejected", caller.name)
 
 

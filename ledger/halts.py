@@ -13,7 +13,7 @@ from sqlalchemy import delete, insert, select
 
 from ledger import audit
 from ledger.db import Tx
-from ledger.errors import InvalidInput, SigningHalted
+from ledger.errors import InvalidInput, SigningHalted, StateConflict
 from ledger.schema import chain as chain_table
 from ledger.schema import halt
 
@@ -27,14 +27,21 @@ CAUSES = (
     "restored",
     "operator",
 )
+#: Those that say that this database may not know all that was paid: a withdrawal that waits here may have been paid.
+UNSURE = ("chain_ahead", "unknown_outgoing", "resource_moved", "signer_record", "restored")
 
 
 def reason(tx: Tx, chain: str, causes: Collection[str] = CAUSES) -> str | None:
     """Why nothing is signed on this chain, the oldest cause first; None when it may be."""
+    found = [f"{cause}: {why}" for cause, why in all_of(tx, chain) if cause in causes]
+    return found[0] if found else None
+
+
+def all_of(tx: Tx, chain: str) -> list[tuple[str, str]]:
+    """Each cause and its reason, the oldest first."""
     c = halt.c
-    query = select(c.cause, c.reason).where(c.chain == chain, c.cause.in_(tuple(causes))).order_by(c.at, c.cause)
-    found = tx.first(query.limit(1))
-    return None if found is None else f"{found.cause}: {found.reason}"
+    rows = tx.all(select(c.cause, c.reason).where(c.chain == chain).order_by(c.at, c.cause))
+    return [(row.cause, row.reason) for row in rows]
 
 
 def check(tx: Tx, chain: str) -> None:
@@ -42,6 +49,12 @@ def check(tx: Tx, chain: str) -> None:
     why = reason(tx, chain)
     if why is not None:
         raise SigningHalted(f"nothing is signed on {chain}: {why}")
+
+
+def check_sure(tx: Tx, chain: str) -> None:
+    """Raises `StateConflict` while a withdrawal that waits here may have been paid all the same: its money stays."""
+    if reason(tx, chain, UNSURE) is not None:
+        raise StateConflict(f"what was paid on {chain} is being looked into; until then no money is given back")
 
 
 def nothing_leaves(tx: Tx, chain: str) -> str | None:

@@ -1,10 +1,13 @@
-"""Pauses: an asset, or all of them (`*`), stopped for one flow until an operator resumes it."""
+"""Pauses: an asset, or all of them (`*`), stopped for one flow until an operator resumes it.
+
+What needs a signature stands still as well while its asset's chain is halted (`ledger.halts`).
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, insert, select
 
-from ledger import audit
+from ledger import audit, halts
 from ledger.db import Tx
 from ledger.errors import AssetPaused, InvalidInput
 from ledger.schema import asset as asset_table
@@ -12,10 +15,22 @@ from ledger.schema import pause
 
 FLOWS = ("deposits", "withdrawals", "transfers", "sweeps", "escrows", "swaps")
 EVERYTHING = "*"
+#: Flows that end in a signature.
+SIGNED = ("withdrawals", "sweeps")
 
 
 def reason(tx: Tx, asset: str, flow: str) -> str | None:
-    """Why this flow of this asset stands still, or None."""
+    """Why this flow of this asset stands still, or None. A pause is told before a halt."""
+    why = own_reason(tx, asset, flow)
+    if why is not None or flow not in SIGNED:
+        return why
+    chain = tx.value(select(asset_table.c.chain).where(asset_table.c.code == asset))
+    halted = None if chain is None else halts.reason(tx, chain)
+    return None if halted is None else f"nothing is signed on {chain}: {halted}"
+
+
+def own_reason(tx: Tx, asset: str, flow: str) -> str | None:
+    """As `reason`, pauses alone."""
     c = pause.c
     found = tx.value(select(c.reason).where(c.asset.in_((asset, EVERYTHING)), c.flow.in_((flow, EVERYTHING))).limit(1))
     return None if found is None else str(found)
@@ -23,9 +38,11 @@ def reason(tx: Tx, asset: str, flow: str) -> str | None:
 
 def check(tx: Tx, asset: str, flow: str) -> None:
     """Raises `AssetPaused` with the reason."""
-    why = reason(tx, asset, flow)
+    why = own_reason(tx, asset, flow)
     if why is not None:
         raise AssetPaused(f"{flow} of {asset} are paused: {why}")
+    if reason(tx, asset, flow) is not None:  # what exactly was found is for operators
+        raise AssetPaused(f"{flow} of {asset} are paused: nothing is signed on its chain until an operator has looked")
 
 
 def stop(tx: Tx, asset: str, flow: str, why: str, actor: str) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Row, select, update
 from jobs import alarms, withdrawal
 from jobs.assets import contract_of
 from jobs.payment import make as payment_make
-from jobs.payment import promised
+from jobs.payment import promised, waiting
 from jobs.payment.build import ALONE
 from jobs.saga import SECOND
 from jobs.services import Services, require_healthy
@@ -148,6 +148,7 @@ def _write(tx: Tx, chain: str, plans: Sequence[Plan]) -> None:
         for members in plan.groups:
             _make_payment(tx, chain, plan, [row.id for row in members.rows])
         _set_aside(tx, chain, plan)
+    waiting.mark(tx, chain)
 
 
 def _make_payment(tx: Tx, chain: str, plan: Plan, ids: Sequence[int]) -> None:

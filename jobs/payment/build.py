@@ -8,15 +8,14 @@ from typing import Any
 
 from sqlalchemy import Row, insert
 
-from jobs import alarms
-from jobs.assets import on_chain
+from jobs import alarms, halting
 from jobs.payment import books as payment_books
 from jobs.payment import promised, resources
 from jobs.payment.contents import Contents, contents, flow_of, proposal_of, sign_request
 from jobs.saga import SECOND, Effect, Outcome
 from jobs.services import Services, require_healthy
 from jobs.signer import SignerRefused
-from ledger import pauses
+from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.errors import (
     FundsLocked,
@@ -74,6 +73,7 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
 
     def read(tx: Tx) -> tuple[Contents, set[str], set[str], str | None]:
         require_healthy(tx, row.chain)
+        halts.check(tx, row.chain)
         paused = pauses.reason(tx, row.asset, flow_of(row))
         return contents(tx, row), resources.live(tx, row.chain), resources.unspendable(tx, row.chain), paused
 
@@ -101,7 +101,7 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
     strange = services.database.read(lambda tx: resources.unknown(tx, row.chain, proposal.expects))
     if strange:
         detail = f"the chain shows {strange[0]} as used, which this database never owned: it is not the one that pays"
-        return declined("chain_ahead", detail, partial(_halt, detail=detail))
+        halting.at_once(services, row.chain, "chain_ahead", detail)
     wallet.hold(proposal.resources)
     values = {"proposal": asdict(proposal), "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
     return Reserved(values=values, effect=partial(_claim, proposal=proposal))
@@ -123,21 +123,15 @@ def _propose(row: Row[Any], services: Services, what: Contents, excluded: set[st
 
 
 def _claim(tx: Tx, row: Row[Any], proposal: Proposal) -> None:
+    halts.check(tx, row.chain)  # it may have been halted since the step began
     resources.claim(tx, row, proposal.resources)
-
-
-def _halt(tx: Tx, row: Row[Any], detail: str) -> None:
-    """The key was used elsewhere, or this database was restored: nothing more is signed on this chain."""
-    alarms.raise_(tx, "chain_ahead", f"chain:{row.chain}", detail)
-    for found in on_chain(tx, row.chain):
-        for flow in ("withdrawals", "sweeps"):
-            pauses.stop(tx, found.code, flow, detail[:255], "engine")
 
 
 def sign(row: Row[Any], services: Services) -> Outcome:
     """The signer's own check against committed rows, then signed bytes, stored before anything else happens."""
 
     def read(tx: Tx) -> tuple[Contents, int | None]:
+        halts.check(tx, row.chain)
         what = contents(tx, row)
         return what, payment_books.unbacked(tx, what.withdrawals)
 
@@ -187,6 +181,7 @@ def _tampered(tx: Tx, row: Row[Any], error: SignerRefused) -> None:
 
 
 def _store_first(tx: Tx, row: Row[Any], signed: SignedTransaction) -> None:
+    halts.check(tx, row.chain)
     store(tx, row, signed, 1, row.rate)
     payment_books.project(tx, row.id, "signed", txid=signed.txid)
 
@@ -202,6 +197,7 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
 
     def read(tx: Tx) -> tuple[str | None, tuple[int, ...]]:
         require_healthy(tx, row.chain)
+        halts.check(tx, row.chain)
         return pauses.reason(tx, row.asset, flow_of(row)), contents(tx, row).frozen
 
     paused, frozen = services.database.read(read)
@@ -215,5 +211,6 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
 
 
 def _commit_intent(tx: Tx, row: Row[Any]) -> None:
+    halts.check(tx, row.chain)
     payment_books.post_intent(tx, row)
     payment_books.project(tx, row.id, "broadcast")

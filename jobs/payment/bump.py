@@ -11,9 +11,10 @@ from jobs.payment import books as payment_books
 from jobs.payment import resources
 from jobs.payment.build import refusal, store
 from jobs.payment.contents import Contents, contents, stored
+from jobs.payment.waiting import HALTED
 from jobs.saga import Outcome
 from jobs.services import Services
-from ledger import policy
+from ledger import halts, policy
 from ledger.db import Tx
 from ledger.errors import InsufficientHotFunds, LedgerBroken, ResourceTaken
 from ledger.schema import resource
@@ -31,15 +32,18 @@ class NotBumped(Outcome):
 def bump(row: Row[Any], services: Services) -> Outcome:
     """A further candidate: same payees, same resources, higher fee at the house's cost, below the stored ceiling."""
 
-    def read(tx: Tx) -> tuple[Contents, Row[Any], int, str | None]:
+    def read(tx: Tx) -> tuple[Contents, Row[Any], int, str | None, str | None]:
         known = payment_books.candidates(tx, row.id)
         fallback = policy.of(tx, row.asset).payment_rate_fallback
-        return contents(tx, row), known[0], fallback, resources.spent_by_another(tx, row, known)
+        dependent, halted = resources.spent_by_another(tx, row, known), halts.reason(tx, row.chain)
+        return contents(tx, row), known[0], fallback, dependent, halted
 
-    what, newest, fallback, dependent = services.database.read(read)
+    what, newest, fallback, dependent, halted = services.database.read(read)
     wallet = services.wallet(row.chain)
-    rate = min(row.bump_rate or max(wallet.fee_market(2, fallback).rate, newest.rate * 5 // 4), row.rate_max)
     given_up = {"bump_rate": None, "sent_at": row.updated_at}  # the age that decides about a bump starts again
+    if halted is not None:
+        return NotBumped(reason=HALTED, detail=halted, values=given_up)
+    rate = min(row.bump_rate or max(wallet.fee_market(2, fallback).rate, newest.rate * 5 // 4), row.rate_max)
     refused = refusal(row, services, what)
     if refused is not None:
         return NotBumped(reason=refused.reason, detail=refused.detail, values=given_up, effect=refused.effect)
@@ -64,6 +68,7 @@ def bump(row: Row[Any], services: Services) -> Outcome:
 
 def _store_bump(tx: Tx, row: Row[Any], proposal: Proposal, signed: SignedTransaction, number: int, rate: int) -> None:
     """Replacements stay on the same resources; one made anew for a chain that replaces nothing may need more."""
+    halts.check(tx, row.chain)
     r = resource.c
     own = {found.resource_key for found in tx.all(select(r.resource_key).where(r.payment_id == row.id, r.live == 1))}
     if not own & set(proposal.resources):

@@ -16,6 +16,7 @@ from jobs.payment import books as payment_books
 from jobs.payment.contents import Contents, contents, sign_request, stored
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, require_healthy
+from ledger import halts
 from ledger.db import Tx
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import resource
@@ -48,6 +49,7 @@ def _alive(row: Row[Any], services: Services) -> str | None:
     """Why this payment may not be let go, or None."""
 
     def read(tx: Tx) -> tuple[bool, list[Row[Any]], Contents]:
+        halts.check(tx, row.chain)  # rows that may not know what was sent let nothing go
         known = list(payment_books.candidates(tx, row.id))
         if known:
             require_healthy(tx, row.chain)

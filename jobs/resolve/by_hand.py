@@ -14,7 +14,7 @@ from jobs import debts, purposes, tasks, views
 from jobs.ownership import deposits as ownership_deposits
 from jobs.row_mac import RowMac
 from jobs.withdrawal import give_back, move
-from ledger import accounts, audit, history, pauses, postings
+from ledger import accounts, audit, halts, history, pauses, postings
 from ledger.accounts import HOUSE_ACCOUNT, Owner, house
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, StateConflict
@@ -106,6 +106,7 @@ def refund_withdrawal(tx: Tx, public_id: str, actor: str) -> None:
     """End a withdrawal in review and give the money back. Only when none of its payments can ever confirm."""
     row = _in_review(tx, public_id)
     _check_unpaid(tx, row)
+    halts.check_sure(tx, row.chain)
     give_back(tx, row, "failed", "refunded_by_operator", actor)
     audit.record(tx, actor, "withdrawal.refund", public_id, {"units": str(row.units), "fee_units": str(row.fee_units)})
 

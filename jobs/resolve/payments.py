@@ -14,7 +14,7 @@ from jobs.resolve import unclear as resolve_unclear
 from jobs.resolve.by_hand import Busy, by_id, write
 from jobs.resolve.unclear import Evidence, evidence
 from jobs.services import Services, chain_row
-from ledger import audit, history
+from ledger import audit, halts, history
 from ledger.db import Tx
 from ledger.errors import InvalidInput, StateConflict
 from ledger.policy import FINAL_DEPTH
@@ -42,6 +42,7 @@ def bump_payment(tx: Tx, public_id: str, rate: int | None, actor: str) -> int:
         raise StateConflict(f"it is {row.state}; only a payment that waits for a block can be bumped", status=row.state)
     if row.height is not None:
         raise StateConflict("it is in a block already", status=row.state)
+    halts.check(tx, row.chain)
     newest = payment_books.candidates(tx, row.id)[0].rate
     asked = rate or min(row.rate_max, max(newest * 5 // 4, chain_row(tx, row.chain).fee_rate or 0))
     if not newest < asked <= row.rate_max:
