@@ -45,6 +45,7 @@ class ApiKey(Shown):
     status: Literal["active", "expired", "revoked"]
     expires_at: str | None
     revoked_at: str | None
+    replaced_by: str | None = Field(description="The key that a rotation put in its place")
     last_used_at: str | None
     created_at: str
     created_by: str
@@ -128,6 +129,7 @@ def _render(tx: Tx, row: Row[Any]) -> dict[str, Any]:
         "status": keys.state(row, tx.now),
         "expires_at": maybe_when(row.expires_at),
         "revoked_at": maybe_when(row.revoked_at),
+        "replaced_by": row.replaced_by,
         "last_used_at": maybe_when(row.last_used_at),
         "created_at": when(row.created_at),
         "created_by": row.created_by,

@@ -155,31 +155,34 @@ def rotate(
     tx: Tx, ring: Keyring, maker: Row[Any], public_id: str, overlap_seconds: int, actor: str
 ) -> tuple[Row[Any], str]:
     """A successor with the same rights; the old key ends after the overlap. Raises `NotFound`, `ScopeExceeded`,
-    `StateConflict` for a key that has ended."""
-    old = find(tx, maker.project_id, public_id)
+    `StateConflict` for a key that has ended, or has its successor: another one would end with the old key's overlap."""
+    old = find(tx, maker.project_id, public_id, locked=True)
     if state(old, tx.now) != "active":
         raise StateConflict("the key has ended", status=state(old, tx.now))
+    if old.replaced_by is not None:
+        raise StateConflict(f"the key has been replaced by {old.replaced_by}", status="active")
     wish = Wish(old.name, old.holder, old.scopes, old.cidrs, bool(old.signed), old.expires_at)
     made = create_within(tx, ring, maker, wish, actor)
     ends = min(filter(None, (old.expires_at, tx.now + overlap_seconds * 1_000_000)))
-    tx.execute(update(api_key).where(api_key.c.id == old.id).values(expires_at=ends))
+    ended = {"expires_at": ends, "replaced_by": made[0].public_id}
+    tx.execute(update(api_key).where(api_key.c.id == old.id).values(ended))
     audit.record(tx, actor, "api_key.rotate", public_id, {"successor": made[0].public_id, "ends_at": ends})
     return made
 
 
 def revoke(tx: Tx, project_id: int, public_id: str, actor: str) -> Row[Any]:
     """End a key at once; a repeat changes nothing. Audited. Raises `NotFound`."""
-    row = find(tx, project_id, public_id)
+    row = find(tx, project_id, public_id, locked=True)
     if row.revoked_at is None:
         tx.execute(update(api_key).where(api_key.c.id == row.id).values(revoked_at=tx.now))
         audit.record(tx, actor, "api_key.revoke", public_id, {})
     return find(tx, project_id, public_id)
 
 
-def find(tx: Tx, project_id: int, public_id: str) -> Row[Any]:
+def find(tx: Tx, project_id: int, public_id: str, *, locked: bool = False) -> Row[Any]:
     """One of the project's keys. Raises `NotFound`."""
     query = select(api_key).where(api_key.c.public_id == public_id, api_key.c.project_id == project_id)
-    row = tx.first(query) if is_id(public_id, "ak") else None
+    row = tx.first(query.with_for_update() if locked else query) if is_id(public_id, "ak") else None
     if row is None:
         raise NotFound("no such API key")
     return row

@@ -97,7 +97,12 @@ def switch_off(tx: Tx, row: Row[Any], reason: str, detail: str) -> None:
 
 
 def rotate(tx: Tx, row: Row[Any], overlap_seconds: int, actor: str) -> Row[Any]:
-    """A new secret; the one before signs too until the overlap is over. `row` is locked. Audited."""
+    """A new secret; the one before signs too until the overlap is over. `row` is locked. Audited.
+
+    Raises `StateConflict` with an overlap while another runs: the secret that the shop still checks by would end now.
+    """
+    if overlap_seconds and row.previous_secret_until is not None and row.previous_secret_until > tx.now:
+        raise StateConflict("the overlap of a rotation is not over: rotate without one", status=row.state)
     until = tx.now + overlap_seconds * SECOND if overlap_seconds else None
     audit.record(tx, actor, "webhook_endpoint.rotate", row.public_id, {"overlap_seconds": overlap_seconds})
     return _write(tx, row, secret_version=row.secret_version + 1, previous_secret_until=until)

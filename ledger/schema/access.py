@@ -42,6 +42,7 @@ api_key = table(
     Column("signing_version", Integer, nullable=False, default=1),
     moment("expires_at", null=True),
     moment("revoked_at", null=True),
+    word("replaced_by", 40, null=True),  # public id of the successor that a rotation made
     moment("last_used_at", null=True),
     moment("created_at"),
     word("created_by", 128),

@@ -141,6 +141,19 @@ def test_rotation_keeps_rights_and_holder(shop: Shop, make_shop: Callable[..., S
     assert kept.get("/v1/accounts").status_code == 200
 
 
+def test_a_key_is_replaced_once(shop: Shop, make_shop: Callable[..., Shop]) -> None:
+    """A second successor would have the end that the first rotation gave the old key, and be gone in an hour."""
+    old = make_shop(project_id=shop.project_id, scopes=["accounts:read"])
+    path = f"/v1/api_keys/{old.key.public_id}"
+    made = shop.post(f"{path}/rotate").json
+    again = shop.post(f"{path}/rotate")
+    assert code(again) == (409, "state_conflict")
+    assert made["id"] in again.json["detail"]
+    assert (made["expires_at"], made["replaced_by"]) == (None, None)
+    assert shop.get(path).json["replaced_by"] == made["id"]
+    assert shop.post(f"/v1/api_keys/{made['id']}/rotate").status_code == 201
+
+
 def test_a_key_cannot_take_over_another_persons_key(shop: Shop, make_shop: Callable[..., Shop]) -> None:
     bobs = make_shop(project_id=shop.project_id, holder="bob")
     assert code(shop.post(f"/v1/api_keys/{bobs.key.public_id}/rotate")) == (403, "scope_exceeded")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jobs.webhooks import endpoints as webhook_endpoints
 from jobs.webhooks import log as webhook_log
+from ledger.errors import StateConflict
 from tests.receiver import Receiver, receiving
 from tests.webhooks.shop import DAY, HOUR, Shop
 
@@ -100,6 +103,18 @@ def test_during_the_overlap_of_a_rotation_both_secrets_hold(shop: Shop, receiver
     shop.work(2 * HOUR)
     old, new = shop.secret(endpoint, 1), shop.secret(endpoint, 2)
     assert [(got.signed_by(old), got.signed_by(new)) for got in receiver.got] == [(True, True), (False, True)]
+
+
+def test_a_second_rotation_within_the_overlap_is_refused_as_the_shop_still_checks_by_the_first_secret(
+    shop: Shop, receiver: Receiver
+) -> None:
+    endpoint = shop.endpoint(receiver.url)
+    shop.change(endpoint, webhook_endpoints.rotate, 3_600)
+    with pytest.raises(StateConflict):
+        shop.change(endpoint, webhook_endpoints.rotate, 3_600)
+    shop.happens("detected")
+    shop.work()
+    assert receiver.got[0].signed_by(shop.secret(endpoint, 1))
 
 
 def test_a_rotation_without_overlap_ends_the_old_secret_at_once(shop: Shop, receiver: Receiver) -> None:
