@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     bitcoin_rpc_timeout_seconds: int = 30
     bitcoin_wallet: str = "coffer"
     bitcoin_wallet_passphrase: SecretStr | None = None
+    bitcoin_backup_rpc_url: SecretStr | None = None  #: of a node's user that may also copy and put back wallets
+    bitcoin_backup_dir: Path | None = None  #: a folder that node and `coffer backup` both see under this name
     bitcoin_zmq_url: str | None = None  #: hashblock publisher; absent: polling only
     bitcoin_daily_outflow_cap: str = "10"  #: BTC that the signer lets out in 24 hours, whatever the database says
     bitcoin_cold_address: str | None = None
@@ -103,6 +105,7 @@ class Settings(BaseSettings):
     monero_daemon_url: SecretStr | None = None  #: http://[user:password@]host:port of monerod
     monero_rpc_timeout_seconds: int = 60
     monero_wallet: str = "coffer"
+    monero_wallet_dir: Path | None = None  #: wallet-rpc's `--wallet-dir`, for `coffer backup` and `coffer restore` only
     monero_wallet_password: SecretStr | None = None
     monero_layout: Literal["subaddress", "account"] = (
         "subaddress"  #: account: each order its own, with a tag and a sweep

@@ -294,6 +294,12 @@ class ChainWallet(Protocol):
         """Make the node watch addresses 0 to count-1 at least, stored on its disk; the number it watches now."""
         ...
 
+    def recover(self, count: int, since_height: int) -> None:
+        """After the wallet's own files came from a backup: watch addresses 0 to count-1, and read again what the chain
+        has for them above a height (of the time of that backup). What it had prepared before is sent by the node alone
+        from now on. May take hours; safe to repeat."""
+        ...
+
     def addresses(self, start: int, count: int) -> Sequence[str]:
         """The addresses of watched indices, stored by the node. Only where the address book does not derive."""
         ...

@@ -13,6 +13,7 @@ from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
 from ledger.errors import NodeNotReady, WrongNetwork
+from wallets.files import WalletFiles
 from wallets.protocol import AddressBook, ChainWallet, Directory
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ def listener(chain: str, settings: Settings) -> Callable[[Callable[[], None], Ev
     return None
 
 
+def wallet_files(chain: str, settings: Settings) -> WalletFiles:
+    """Where a chain's wallet lies, for backups. Raises `NodeNotReady` naming the variable that is missing."""
+    return _find(_FILES, chain)(settings)
+
+
 def chains() -> tuple[str, ...]:
     """Every chain that can be asked for."""
     return tuple(_WALLETS)
@@ -75,6 +81,23 @@ def _bitcoin_wallet(settings: Settings, directory: Directory) -> ChainWallet:
     client = BitcoinClient(url, settings.bitcoin_wallet, settings.bitcoin_rpc_timeout_seconds)
     passphrase = None if secret is None else secret.get_secret_value()
     return BitcoinWallet(client, settings.bitcoin_network, settings.bitcoin_wallet, passphrase)
+
+
+def _bitcoin_files(settings: Settings) -> WalletFiles:
+    fake_file = _fake_file(settings, "bitcoin")
+    if fake_file is not None:
+        from wallets.fake import FakeChain
+        from wallets.fake.files import FakeFiles
+
+        return FakeFiles(FakeChain(fake_file), settings.bitcoin_wallet)
+    from wallets.bitcoin.client import BitcoinClient
+    from wallets.bitcoin.files import BitcoinFiles
+
+    url = settings.bitcoin_backup_rpc_url or settings.bitcoin_rpc_url
+    if url is None:
+        raise NodeNotReady("COFFER_BITCOIN_BACKUP_RPC_URL is not set: only the node can copy its wallet")
+    client = BitcoinClient(url.get_secret_value(), settings.bitcoin_wallet, settings.bitcoin_rpc_timeout_seconds)
+    return BitcoinFiles(client, settings.bitcoin_wallet, settings.bitcoin_backup_dir)
 
 
 def _fake_file(settings: Settings, chain: str) -> Path | None:
@@ -111,16 +134,45 @@ def _monero_wallet(settings: Settings, directory: Directory) -> ChainWallet:
 
     if settings.monero_wallet_rpc_url is None or settings.monero_daemon_url is None:
         raise NodeNotReady("COFFER_MONERO_WALLET_RPC_URL and COFFER_MONERO_DAEMON_URL: this process has no Monero node")
-    password = settings.monero_wallet_password
     return MoneroWallet(
         settings.monero_wallet_rpc_url.get_secret_value(),
         settings.monero_daemon_url.get_secret_value(),
         network=settings.monero_network,
         name=settings.monero_wallet,
-        password="" if password is None else password.get_secret_value(),
+        password=_monero_password(settings),
         layout=settings.monero_layout,
         timeout_seconds=settings.monero_rpc_timeout_seconds,
     )
+
+
+def _monero_files(settings: Settings) -> WalletFiles:
+    fake_file = _fake_file(settings, "monero")
+    if fake_file is not None:
+        from wallets.fake import FakeChain
+        from wallets.fake.addresses import MONERO_PREFIX
+        from wallets.fake.files import FakeFiles
+
+        return FakeFiles(FakeChain(fake_file, MONERO_PREFIX), f"{settings.monero_wallet}-xmr")
+    from wallets.monero.client import MoneroClient
+    from wallets.monero.files import MoneroFiles
+
+    if settings.monero_wallet_rpc_url is None or settings.monero_daemon_url is None:
+        raise NodeNotReady("COFFER_MONERO_WALLET_RPC_URL and COFFER_MONERO_DAEMON_URL: this process has no Monero node")
+    if settings.monero_wallet_dir is None:
+        raise NodeNotReady("COFFER_MONERO_WALLET_DIR is not set: it names the folder of the wallet's files")
+    client = MoneroClient(
+        settings.monero_wallet_rpc_url.get_secret_value(),
+        settings.monero_daemon_url.get_secret_value(),
+        settings.monero_wallet,
+        _monero_password(settings),
+        settings.monero_rpc_timeout_seconds,
+    )
+    return MoneroFiles(client, settings.monero_wallet_dir)
+
+
+def _monero_password(settings: Settings) -> str:
+    password = settings.monero_wallet_password
+    return "" if password is None else password.get_secret_value()
 
 
 def _ethereum_addresses(settings: Settings) -> AddressBook:
@@ -168,6 +220,14 @@ def _ethereum_keys(settings: Settings, directory: Directory) -> Keys:
     return open_keys(settings.ethereum_seed_file, key)
 
 
+def _ethereum_files(settings: Settings) -> WalletFiles:
+    from wallets.ethereum.files import EthereumFiles
+
+    if settings.ethereum_seed_file is None:
+        raise NodeNotReady("COFFER_ETHEREUM_SEED_FILE is not set: without it a backup holds no key of Ethereum")
+    return EthereumFiles(settings.ethereum_seed_file)
+
+
 _ADDRESS_BOOKS: dict[str, Callable[[Settings], AddressBook]] = {
     "bitcoin": _bitcoin_addresses,
     "monero": _monero_addresses,
@@ -177,6 +237,11 @@ _WALLETS: dict[str, Callable[[Settings, Directory], ChainWallet]] = {
     "bitcoin": _bitcoin_wallet,
     "monero": _monero_wallet,
     "ethereum": _ethereum_wallet,
+}
+_FILES: dict[str, Callable[[Settings], WalletFiles]] = {
+    "bitcoin": _bitcoin_files,
+    "monero": _monero_files,
+    "ethereum": _ethereum_files,
 }
 
 

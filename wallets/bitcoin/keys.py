@@ -109,6 +109,12 @@ class WalletKeys:
             watched = reached
         return watched
 
+    def recover(self, count: int, since_height: int) -> None:
+        """A wallet that is put back reads the blocks that it missed by itself, but only for the addresses that it had
+        then, and those a keypool's length after each one used."""
+        self.watch(count)
+        self._client.change("rescanblockchain", since_height)
+
     def _range(self) -> tuple[int, int]:
         """How many addresses are watched from 0 on, and the index after the last one used."""
         external = self._external()

@@ -53,6 +53,9 @@ class BitcoinWallet:
     def watch(self, count: int) -> int:
         return self._keys.watch(count)
 
+    def recover(self, count: int, since_height: int) -> None:
+        self._keys.recover(count, since_height)
+
     def addresses(self, start: int, count: int) -> Sequence[str]:
         raise LookupError("addresses come from the account public key")
 

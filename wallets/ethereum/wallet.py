@@ -104,6 +104,9 @@ class EthereumWallet:
     def watch(self, count: int) -> int:
         return max(count, HARDENED - 1)  # nothing to tell the node: every address that can be derived is read
 
+    def recover(self, count: int, since_height: int) -> None:
+        return None  # nothing but the seed is the wallet's own
+
     def addresses(self, start: int, count: int) -> Sequence[str]:
         raise LookupError("addresses come from the account public key")
 

@@ -130,7 +130,7 @@ class FakeChain:
 
     def _enter(self, s: State, tx: Tx) -> str:
         s.accept(tx)
-        self._notice(s, tx)
+        self.notice(s, tx)
         return tx.txid
 
     def evict(self, txid: str) -> None:
@@ -144,7 +144,7 @@ class FakeChain:
             for nth in range(blocks):
                 block = s.connect((s.pool if only is None else only) if nth == 0 else (), coinbase_to)
                 if coinbase_to is not None:
-                    self._notice(s, s.txs[block.txids[0]])
+                    self.notice(s, s.txs[block.txids[0]])
             return Tip(s.tip.height, s.tip.hash)
 
     def mine_instead(self, tx: Tx) -> Tip:
@@ -153,7 +153,7 @@ class FakeChain:
             if tx.txid not in s.pool:
                 s.drop(s.family({s.spender[i] for i in tx.inputs if i in s.spender}))
                 s.enter_pool(tx)
-                self._notice(s, tx)
+                self.notice(s, tx)
             s.connect([tx.txid])
             return Tip(s.tip.height, s.tip.hash)
 
@@ -169,7 +169,7 @@ class FakeChain:
             thefts = [Tx(s.txs[txid].inputs, (self._theft(txid),)) for txid in double_spent]
             for tx in thefts:
                 s.enter_pool(tx)
-                self._notice(s, tx)
+                self.notice(s, tx)
             s.connect([tx.txid for tx in thefts])
             for _ in range(depth):
                 s.connect(())
@@ -238,7 +238,7 @@ class FakeChain:
         """The wallet's disk, made on first use."""
         return s.wallets.setdefault(name, WalletState(f"fakepub:{name}"))
 
-    def _notice(self, s: State, tx: Tx) -> None:
+    def notice(self, s: State, tx: Tx) -> None:
         """Wallets remember what touches them at the moment it is seen; an address not watched then is missed."""
         for name, wallet in s.wallets.items():
             owned = self.owned(s, name)

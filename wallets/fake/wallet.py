@@ -86,6 +86,14 @@ class FakeWallet:
             wallet.watched = max(wallet.watched, count)
             return wallet.watched
 
+    def recover(self, count: int, since_height: int) -> None:
+        with self._call("recover", changes=True) as (s, _):
+            wallet = s.wallets[self._name]
+            wallet.watched = max(wallet.watched, count)
+            for txid, tx in s.txs.items():
+                if s.active(txid) and s.height_of.get(txid, since_height) >= since_height:
+                    self.node.notice(s, tx)
+
     def addresses(self, start: int, count: int) -> Sequence[str]:
         raise LookupError("addresses come from the account public key")
 

@@ -105,6 +105,16 @@ class WalletKeys:
             self._stored = there
         return there
 
+    def recover(self, count: int) -> None:
+        """Make what subaddresses are missing, then read the chain from the start for them: what was paid to those that
+        the file did not have in blocks that it has read since is found in no other way. What was frozen is thawed by
+        it; the task `relock` freezes it again."""
+        self._sync.check_wallet()
+        while self.watch(count) < count:
+            pass  # each call makes as many as its time allows
+        self._client.change("rescan_blockchain")
+        self._client.change("store")
+
     def _present(self, above: int) -> int:
         """How many indices there are: less than `above`, whose last one is not there. Two dozen questions at most."""
         low, high = 0, above - 1

@@ -35,6 +35,11 @@ class Marks:
             self._client.change("set_attribute", key=_FILE, value=name)
         return name
 
+    def rename_file(self) -> None:
+        """A file that was put back from a backup is not the one that prepared transactions since: it may hold its
+        outputs in other places."""
+        self._client.change("set_attribute", key=_FILE, value=secrets.token_hex(8))
+
     def accounts(self) -> list[int]:
         """The accounts, other than the first, whose outputs may be frozen by us."""
         text = self._attribute(_ACCOUNTS)

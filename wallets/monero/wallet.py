@@ -63,6 +63,7 @@ class MoneroWallet:
     ) -> None:
         client = MoneroClient(wallet_url, daemon_url, name, password, timeout_seconds)
         coins, marks = Coins(client), Marks(client)
+        self._marks = marks
         self._own = OwnAddresses(client, layout)
         self._keys = WalletKeys(client, network, layout)
         self._deposits = Deposits(client)
@@ -80,6 +81,10 @@ class MoneroWallet:
 
     def watch(self, count: int) -> int:
         return self._keys.watch(count)
+
+    def recover(self, count: int, since_height: int) -> None:
+        self._marks.rename_file()
+        self._keys.recover(count)
 
     def addresses(self, start: int, count: int) -> Sequence[str]:
         return self._keys.addresses(start, count)
