@@ -177,8 +177,8 @@ class EthereumNodes(ChainNodes):
 
     title = "anvil"
 
-    def __init__(self, folder: Path, block_seconds: int | None) -> None:
-        self.node = Anvil(folder / "anvil", block_time_seconds=block_seconds)
+    def __init__(self, folder: Path, block_seconds: int | None, states_max: int = 1_000) -> None:
+        self.node = Anvil(folder / "anvil", block_time_seconds=block_seconds, states_max=states_max)
         self.token: str | None = None  #: its contract, once there is one
         self._payer = ""
         seed_key = kept_secret(_secrets(folder) / "ethereum-seed-key")

@@ -23,9 +23,10 @@ _numbers = itertools.count(1)
 class Shop:
     """HTTP calls with one key. Answers are (status, body); connection errors, 429 and 5xx are retried."""
 
-    def __init__(self, api_url: str, key: str) -> None:
+    def __init__(self, api_url: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._at = urlsplit(api_url).netloc
         self._key = key
+        self._patience_seconds = patience_seconds
 
     def post(self, path: str, body: dict[str, Any], key: str | None = None) -> tuple[int, dict[str, Any]]:
         return self._patiently("POST", path, body, key or uuid.uuid4().hex)
@@ -36,7 +37,7 @@ class Shop:
     def ready_address(self, account: str, asset: str) -> str:
         """A new address of the account, once it may be shown."""
         _, made = self.post(f"/accounts/{account}/addresses", {"asset": asset})
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         while made["status"] != "ready":
             assert time.monotonic() < deadline, made
             time.sleep(0.1)
@@ -49,7 +50,7 @@ class Shop:
         return {line["asset"]: line["available"]["amount"] for line in found["data"]}
 
     def _patiently(self, method: str, path: str, body: Any, key: str | None) -> tuple[int, dict[str, Any]]:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         while True:
             try:
                 status, answer = self._once(method, path, body, key)

@@ -1,0 +1,1 @@
+"""The whole of Coffer on real nodes, under traffic, while everything around it breaks; see docs/soak.md."""

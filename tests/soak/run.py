@@ -1,0 +1,214 @@
+"""One soak from its first process to its verdict."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from devstack.demo.figures import COINS
+from devstack.process import DaemonFailed
+from devstack.stack import Database
+from tests.integration.storefront import Shop
+from tests.soak.book import Book, Order
+from tests.soak.chaos import Chaos
+from tests.soak.ground import prepare, until
+from tests.soak.outside import World
+from tests.soak.plan import plan
+from tests.soak.stack import SoakStack
+from tests.soak.traffic import Traffic
+from tests.soak.verdict import Api, Verdict, judge, stalls
+
+#: A shop gives up on a call after this long.
+PATIENCE_SECONDS = 300.0
+#: How long after the last act everything must have come to rest.
+REST_SECONDS = 900.0
+#: An operator has ether and tokens collected this often.
+SWEEP_SECONDS = 120.0
+_TOLD_SECONDS = 60.0
+_OVER = frozenset({"released", "refunded", "resolved", "expired", "cancelled"})
+_SWAP_OVER = frozenset({"executed", "completed", "refunded", "expired"})
+
+
+@dataclass
+class Result:
+    kills: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    stalls: dict[str, float] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
+    replies_lost: int = 0
+    rest_seconds: float = 0.0
+    verdict: Verdict = field(default_factory=Verdict)
+
+
+class Soak:
+    def __init__(self, stack: SoakStack, seed: int, seconds: float, tell: Callable[[str], None]) -> None:
+        assert stack.keys is not None
+        self.stack, self.tell = stack, tell
+        self.shop = Shop(stack.shop_url, stack.keys.all, PATIENCE_SECONDS)
+        self.api = Api(Shop(stack.api_url, stack.keys.all, PATIENCE_SECONDS))
+        self.world, self.book = World(stack), Book()
+        tell("rules, capital, accounts, first deposits")
+        self.accounts, homes = prepare(stack, self.shop, self.world)
+        acts = plan(seed, seconds, mariadb=stack.db == "mariadb")
+        self.chaos = Chaos(stack, self.world, acts, tell)
+        self.traffic = Traffic(self.shop, self.world, self.book, self.accounts, homes, seed=seed)
+        self._seconds = seconds
+        self._over = threading.Event()
+        self._side = [threading.Thread(target=work, daemon=True) for work in (self._sweep, self._report)]
+
+    def run(self) -> Result:
+        self.world.start_mining()
+        self.traffic.start()
+        for thread in self._side:
+            thread.start()
+        begun = datetime.now(UTC)
+        clock = time.monotonic()
+        self.chaos.run()
+        time.sleep(max(0.0, clock + self._seconds - time.monotonic()))
+        over = datetime.now(UTC)
+        self.tell("the last act is over: everything is revived and comes to rest")
+        result = self._end()
+        if not result.verdict.lost:  # the API may be gone altogether
+            result.stalls = dict(stalls(self.api.events(), begun, over))
+        return result
+
+    def _end(self) -> Result:
+        chaos, wrong = self.chaos, []
+        clock = time.monotonic()
+        chaos.settle(180)
+        self.traffic.stop(PATIENCE_SECONDS + 30)
+        self._over.set()
+        try:
+            until(self._at_rest, "everything to come to its end", REST_SECONDS)
+        except TimeoutError as error:
+            wrong += [str(error), *self.unfinished()]
+        rest = time.monotonic() - clock
+        self.world.stop_mining()
+        for coin in COINS:
+            try:
+                until(lambda c=coin: self._reconciled(c.code), f"books and chain to agree on {coin.code}", 90)  # type: ignore[misc]
+            except TimeoutError as error:
+                wrong.append(f"{error}\n{self._difference(coin.code)}")
+        verdict = judge(self.api, self.book, self.world, self.accounts)
+        verdict.wrong += [*wrong, *chaos.ended_alone, *self._paused()]
+        lost = sum(wire.replies_lost for wire in self.stack.wires.values())
+        alarms = [f"{a['code']}: {a['detail']}" for a in json.loads(self.stack.cli("alarms", "--json"))]
+        chaos.stop()
+        return Result(chaos.kills, chaos.others, self.book.done, self.book.refused, {}, alarms, lost, rest, verdict)
+
+    # --- coming to rest ------------------------------------------------------------------------------------------
+
+    def _at_rest(self) -> bool:
+        found = self.unfinished()
+        if found:
+            self._help_orders()
+            for chain in self.world.chains.values():
+                chain.mine(1)
+        return not found
+
+    def unfinished(self) -> list[str]:
+        """What has not come to its end, a line each."""
+        found = [
+            f"withdrawal {w['id']} of {w['asset']} is {w['status']} ({w['status_reason']})"
+            for w in self.api.all_of("/withdrawals")
+            if w["status"] != "completed"
+        ]
+        found += [
+            f"deposit {d['id']} of {d['asset']} is {d['status']} ({d['status_reason']})"
+            for d in self.api.all_of("/deposits")
+            if d["status"] not in ("credited", "final", "reversed")
+        ]
+        found += [f"escrow {e['id']} is {e['status']} ({e['status_reason']})" for e in self._open_escrows()]
+        found += [f"swap {s['id']} is {s['status']} ({s['status_reason']})" for s in self._open_swaps()]
+        mined = self.world.mined(self.world.paid)
+        rows = {(d["asset"], d["txid"]): d["status"] for d in self.api.all_of("/deposits")}
+        for one in self.world.paid:
+            told = rows.get((one.asset, one.txid))
+            if one.account != "the house" and (told in ("credited", "final")) != (one in mined):
+                found.append(f"{one.asset} {one.txid} is {told}, and {'in a' if one in mined else 'in no'} block")
+        return found
+
+    def _open_escrows(self) -> list[dict[str, Any]]:
+        return [e for e in self.api.all_of("/escrows") if e["status"] not in _OVER]
+
+    def _open_swaps(self) -> list[dict[str, Any]]:
+        return [s for s in self.api.all_of("/swaps") if s["status"] not in _SWAP_OVER]
+
+    def _help_orders(self) -> None:
+        """Orders whose payment was forgotten with a pool, or taken back, are paid again; funded ones are ended."""
+        for shown in self._open_escrows():
+            order = self.book.escrows.get(shown["id"])
+            if order is None:
+                continue
+            if shown["status"] == "funded":
+                self.traffic.end(order)
+            elif shown["address"] is None:
+                self.traffic.ask("cancel", f"/escrows/{order.id}/cancel", {})
+            else:
+                order.home = shown["address"]
+                self._pay_again(order)
+        for shown in self._open_swaps():
+            order = self.book.swaps.get(shown["id"])
+            if order is not None and shown["status"] == "awaiting_deposit" and shown["deposit"]["address"]:
+                order.home = shown["deposit"]["address"]
+                self._pay_again(order)
+
+    def _pay_again(self, order: Order) -> None:
+        made = [one for one in self.world.paid if one.address == order.home]
+        if made and self.world.waits(made[-1]):
+            return
+        if not self.world.mined(made):
+            self.traffic.pay(order)
+
+    def _reconciled(self, asset: str) -> bool:
+        try:
+            self.stack.cli("reconcile", asset)
+        except DaemonFailed:
+            return False
+        return True
+
+    def _difference(self, asset: str) -> str:
+        try:
+            return self.stack.cli("reconcile", asset)
+        except DaemonFailed as error:
+            return str(error)
+
+    def _paused(self) -> list[str]:
+        return [f"paused: {line}" for line in json.loads(self.stack.cli("status", "--json"))["pauses"]]
+
+    # --- beside the traffic --------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        while not self._over.wait(SWEEP_SECONDS):
+            try:
+                self.stack.cli("sweep", "run", "ethereum", "--as", "soak")
+            except (DaemonFailed, OSError):
+                continue  # the database is down today
+
+    def _report(self) -> None:
+        begun = time.monotonic()
+        while not self._over.wait(_TOLD_SECONDS):
+            done, kills = sum(self.book.done.values()), sum(self.chaos.kills.values())
+            failures = f", {len(self.book.failures)} failures" if self.book.failures else ""
+            self.tell(f"after {time.monotonic() - begun:.0f} s: {done} operations, {kills} kills{failures}")
+
+
+def soak(folder: Path, *, seed: int, seconds: float, db: Database, tell: Callable[[str], None]) -> Result:
+    """Runs a soak in an empty folder. Processes that do not come up at all raise DaemonFailed."""
+    tell("starting everything")
+    stack = SoakStack(folder, db)
+    with stack:
+        made = Soak(stack, seed, seconds, tell)
+        try:
+            return made.run()
+        finally:
+            made.chaos.stop()
