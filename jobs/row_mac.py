@@ -69,6 +69,10 @@ class RowMac:
         """A MAC to be fed a whole file of exported heads. Its key is another one, so that no row's MAC is a file's."""
         return hmac.new(hmac.digest(self._key, b"coffer heads", "sha256"), digestmod=hashlib.sha256)
 
+    def manifest(self, text: str) -> str:
+        """The MAC of what a backup says of itself."""
+        return self._over("manifest", text)
+
     def same(self, stored: str, computed: str) -> bool:
         """Compare in constant time."""
         return hmac.compare_digest(stored.encode("utf-8"), computed.encode("utf-8"))

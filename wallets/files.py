@@ -12,7 +12,7 @@ class WalletFiles(Protocol):
     """The files of one chain's wallet. Where a node must help, both methods raise as `ChainWallet`'s do."""
 
     def save(self, folder: Path) -> None:
-        """Write the wallet as it is now into this folder, which is empty and private; its keys as encrypted as they lie."""
+        """Write the wallet as it is now into this empty, private folder; its keys as encrypted as they lie."""
         ...
 
     def put_back(self, folder: Path) -> bool:

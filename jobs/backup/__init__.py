@@ -1,0 +1,1 @@
+"""Copies of all that an installation is, and the way back to work from one."""
