@@ -15,10 +15,12 @@ from tests.guards.table import GUARDS
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.guards", description=__doc__)
     parser.add_argument("--list", action="store_true", help="only list them")
-    parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="guards with this in their name")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="TEXT", help="guards with this in their family or name"
+    )
     parser.add_argument("--no-page", action="store_true", help="leave docs/guards.md as it is")
     options = parser.parse_args(arguments)
-    wanted = [g for g in GUARDS if not options.only or any(text in g.name for text in options.only)]
+    wanted = [g for g in GUARDS if not options.only or any(text in f"{g.kind}: {g.name}" for text in options.only)]
     if options.list:
         print(*(f"{guard.kind}: {guard.name} ({len(guard.tests)} tests)" for guard in wanted), sep="\n")
         return 0

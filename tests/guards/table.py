@@ -346,6 +346,36 @@ _FREEZE = (
         ),
     ),
     Guard(
+        "a Monero payment is rebuilt only when it is dead",
+        "inputs, nonces and key images",
+        "the proof that its bytes are invalid, in `reprice`",
+        (Edit("wallets/monero/spending.py", "        self._check_dead(signed)\n"),),
+        ("tests/chain/test_monero_rebuild.py::test_a_payment_that_is_on_its_way_is_not_rebuilt",),
+    ),
+    Guard(
+        "a rebuilt Monero payment spends the same outputs",
+        "inputs, nonces and key images",
+        "the other outputs are not frozen meanwhile, and what was chosen is not looked at",
+        (
+            Edit(
+                "wallets/monero/spending.py", "self._holds.meanwhile(others, [coin", "self._holds.meanwhile((), [coin"
+            ),
+            Edit(
+                "wallets/monero/spending.py",
+                "if not set(prepared.key_images) <= {coin.key_image for coin in same}:",
+                "if False:",
+            ),
+        ),
+        ("tests/chain/test_monero_rebuild.py::test_rebuilding_never_reaches_for_other_outputs",),
+    ),
+    Guard(
+        "money that stays ours, stays ours",
+        "inputs, nonces and key images",
+        "the proof of each own target, Monero",
+        (Edit("wallets/monero/spending.py", "if self._own.at_target(target) != output.address:", "if False:"),),
+        ("tests/contract/test_sweeps.py::test_money_that_is_to_stay_ours_is_not_signed_away",),
+    ),
+    Guard(
         "the database knows what the chain shows as used",
         "inputs, nonces and key images",
         "`expects` in `reserve`",
@@ -443,6 +473,19 @@ _CHAIN = (
                 "test_a_deep_reorganisation_is_read_again_from_where_the_branches_part"
             ),
         ),
+    ),
+    Guard(
+        "a reverted transaction is tried again only when it is final",
+        "confirmations and reorganisations",
+        "the wait for finality",
+        (
+            Edit(
+                "jobs/payment/send.py",
+                "    if _is_final(row, services, mined.status):\n        return Reverted",
+                "    if True:\n        return Reverted",
+            ),
+        ),
+        ("tests/flows/test_sweeps.py::test_a_sweep_that_the_chain_reverts_costs_its_gas_and_nothing_else",),
     ),
     Guard(
         "a token's events are its own",
@@ -558,6 +601,18 @@ _BOOKS = (
         "the lock of the escrow's row",
         (Edit("jobs/moves.py", "where(table.c.id == row_id).with_for_update())", "where(table.c.id == row_id))"),),
         ("tests/flows/test_escrow_races.py", "tests/flows/test_swap_races.py"),
+    ),
+    Guard(
+        "a reservation is freed with its row",
+        "the books",
+        "the row keeps what it says it has reserved",
+        (
+            Edit(
+                "jobs/swap/books.py",
+                "        tx.execute(update(swap).where(swap.c.id == row.id).values(reserved_units=0))\n",
+            ),
+        ),
+        ("tests/flows/test_swap_refunds.py", "tests/flows/test_swap_deposits.py"),
     ),
     Guard(
         "an escrow's fee is rounded down, in steps and in all",
