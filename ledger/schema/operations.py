@@ -6,6 +6,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ForeignKey,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -14,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from ledger.schema.base import key, link, moment, public_id, table, word
+from ledger.schema.base import key, link, moment, one_of, public_id, table, word
 from ledger.schema.saga import due_index, saga_columns
 from ledger.types import Id, Micros, Units, units_checks
 
@@ -103,6 +104,44 @@ halt = table(
     word("actor", 128),
     moment("at"),
     PrimaryKeyConstraint("chain", "cause"),
+)
+
+#: How far the signer's own record of a chain is known here: the number and hash of its newest entry.
+signer_head = table(
+    "signer_head",
+    word("chain", 16),
+    Column("entries", BigInteger, nullable=False),
+    word("hash", 64),
+    moment("at"),
+    PrimaryKeyConstraint("chain"),
+)
+
+#: What left a wallet and no payment here made: by transaction id, or by the resource that is used where the chain tells
+#: no more than that.
+outgoing = table(
+    "outgoing",
+    key(),
+    word("chain", 16),
+    word("name", 128),
+    Column("resources", JSON, nullable=False),
+    Column("height", BigInteger, nullable=True),
+    word("state", 12),
+    word("actor", 128, null=True),  # who has looked into it
+    word("note", 512, null=True),
+    moment("seen_at"),
+    UniqueConstraint("chain", "name"),
+    one_of("state", ("before", "unknown", "accepted")),
+)
+
+#: A difference between books and chain that an operator lets stand: as long as it is this one, nothing pauses for it.
+difference = table(
+    "difference",
+    Column("asset", String(24), ForeignKey("asset.code"), primary_key=True),
+    Column("units", Units, nullable=False),
+    Column("places", JSON, nullable=False),  # units missing by index
+    word("reason", 512),
+    word("actor", 128),
+    moment("at"),
 )
 
 #: When this database was put in place from a backup: the marks it was taken at, what became of the signer's record, and

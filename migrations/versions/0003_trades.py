@@ -184,6 +184,49 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "outgoing",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("chain", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("resources", sa.JSON(), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("actor", sa.String(length=128), nullable=True),
+        sa.Column("note", sa.String(length=512), nullable=True),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("state IN ('before', 'unknown', 'accepted')", name=op.f("ck_outgoing_state_known")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outgoing")),
+        sa.UniqueConstraint("chain", "name", name=op.f("uq_outgoing_chain_name")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "difference",
+        sa.Column("asset", sa.String(length=24), nullable=False),
+        sa.Column("units", Units(), nullable=False),
+        sa.Column("places", sa.JSON(), nullable=False),
+        sa.Column("reason", sa.String(length=512), nullable=False),
+        sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["asset"], ["asset.code"], name=op.f("fk_difference_asset")),
+        sa.PrimaryKeyConstraint("asset", name=op.f("pk_difference")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "signer_head",
+        sa.Column("chain", sa.String(length=16), nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("chain", name=op.f("pk_signer_head")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
         "restoration",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("backup_id", sa.String(length=40), nullable=False),
@@ -1239,16 +1282,21 @@ def upgrade() -> None:
         "frozen_part",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("deposit_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("debtor_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("row_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("asset", sa.String(length=24), nullable=False),
         sa.Column("units", Units(), nullable=False),
+        sa.Column("place", sa.String(length=16), nullable=False),
+        sa.Column("place_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("hold_key", sa.String(length=128), nullable=False),
         sa.Column("live", sa.SmallInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("place IN ('balance', 'escrow', 'withdrawal')", name=op.f("ck_frozen_part_place_known")),
         *units_checks("units", positive=True),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_frozen_part_account_id")),
+        sa.ForeignKeyConstraint(["debtor_id"], ["account.id"], name=op.f("fk_frozen_part_debtor_id")),
         sa.ForeignKeyConstraint(["deposit_id"], ["deposit.id"], name=op.f("fk_frozen_part_deposit_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_frozen_part")),
         sa.UniqueConstraint("hold_key", name=op.f("uq_frozen_part_hold_key")),
@@ -1256,7 +1304,9 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
+    op.create_index(op.f("ix_frozen_part_debtor_id"), "frozen_part", ["debtor_id"], unique=False)
     op.create_index(op.f("ix_frozen_part_deposit_id"), "frozen_part", ["deposit_id"], unique=False)
+    op.create_index("ix_frozen_part_place", "frozen_part", ["place", "place_id", "live"], unique=False)
     guards.append_only(
         [
             "transfer",
@@ -1351,7 +1401,21 @@ def upgrade() -> None:
         ],
     )
     guards.final_states("escrow", ["released", "refunded", "resolved", "cancelled"])
-    guards.frozen_columns("frozen_part", ["deposit_id", "kind", "row_id", "account_id", "asset", "units", "hold_key"])
+    guards.frozen_columns(
+        "frozen_part",
+        [
+            "deposit_id",
+            "debtor_id",
+            "kind",
+            "row_id",
+            "account_id",
+            "asset",
+            "units",
+            "place",
+            "place_id",
+            "hold_key",
+        ],
+    )
     guards.frozen_columns(
         "quote",
         [
