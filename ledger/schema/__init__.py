@@ -40,12 +40,11 @@ from ledger.schema.trades import escrow, frozen_part, hedge, quote, rate, swap
 from ledger.schema.webhooks import webhook_attempt, webhook_delivery, webhook_endpoint
 
 __all__ = [
-    "CUSTOMER_KINDS", "GUARDED_KINDS", "HOUSE_KINDS", "OWED_KINDS", "account",
-    "address", "alarm", "api_key", "approval", "asset", "audit",
-    "audit_head", "balance", "candidate", "chain", "deposit", "difference", "escrow", "event", "frozen_part", "halt",
-    "hedge", "hold", "hold_end", "holding", "idempotency", "index_counter", "installation", "internal_transfer", "lease",
-    "ledger_account", "metadata", "outgoing", "ownership", "ownership_head", "pause", "payment", "payment_item",
-    "policy", "posting", "project", "quote", "rate", "ready_address", "request_nonce", "resource", "restoration", "signer_head",
-    "snapshot", "swap", "sweep", "task", "transfer", "transition", "webhook_attempt", "webhook_delivery", "webhook_endpoint",
-    "withdrawal",
+    "CUSTOMER_KINDS", "GUARDED_KINDS", "HOUSE_KINDS", "OWED_KINDS", "account", "address", "alarm", "api_key",
+    "approval", "asset", "audit", "audit_head", "balance", "candidate", "chain", "deposit", "difference", "escrow",
+    "event", "frozen_part", "halt", "hedge", "hold", "hold_end", "holding", "idempotency", "index_counter",
+    "installation", "internal_transfer", "lease", "ledger_account", "metadata", "outgoing", "ownership",
+    "ownership_head", "pause", "payment", "payment_item", "policy", "posting", "project", "quote", "rate",
+    "ready_address", "request_nonce", "resource", "restoration", "signer_head", "snapshot", "swap", "sweep", "task",
+    "transfer", "transition", "webhook_attempt", "webhook_delivery", "webhook_endpoint", "withdrawal",
 ]  # fmt: skip
