@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import inspect
+from sqlalchemy.engine import make_url
 
 import migrations
 from jobs.backup import marks
@@ -51,8 +52,7 @@ def opened(file: Path) -> Iterator[Database]:
         yield database
     finally:
         database.close()
-        with closing(sqlite3.connect(file)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")
+        fold(file)
         file.with_name(f"{file.name}-turn").unlink(missing_ok=True)
 
 
@@ -64,6 +64,12 @@ def copy_sqlite(source: Path, target: Path) -> None:
     os.chmod(target, 0o600)
     with target.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def fold(file: Path) -> None:
+    """Bring all that lies beside a SQLite file into it; nobody else may have it open."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
 
 
 def _write_rows(tx: Tx, target: Path) -> dict[str, Any]:
@@ -104,23 +110,41 @@ def _heard(value: Any) -> Any:
     return Decimal(value["number"]) if "number" in value else base64.b64decode(value["bytes"])
 
 
+def check_empty(database_url: str) -> None:
+    """Raises `StateConflict` unless there is no database yet."""
+    if database_url.startswith("sqlite"):
+        target = _file_of(database_url)
+        for lying in (target, *(target.with_name(target.name + end) for end in ("-wal", "-shm", "-journal"))):
+            if lying.exists():  # a log that was left behind would be read into the new database
+                raise StateConflict(f"{lying} exists: a backup goes only where no database is; move it away")
+        return
+    database = Database(database_url, pool_size=1)
+    try:
+        if _has_rows(database):
+            raise StateConflict("there is a database already: a backup goes only into an empty one")
+    finally:
+        database.close()
+
+
 def put_back(database_url: str, folder: Path, quarantine: Callable[[Tx], None]) -> None:
     """Put the copy in place, quarantined from its first moment. Raises `StateConflict`, with nothing touched, unless
     there is no database yet."""
+    check_empty(database_url)
     if database_url.startswith("sqlite"):
-        _put_back_sqlite(Path(database_url.partition("///")[2]), folder, quarantine)
+        _put_back_sqlite(_file_of(database_url), folder, quarantine)
     else:
         _put_back_rows(database_url, folder, quarantine)
 
 
+def _file_of(database_url: str) -> Path:
+    return Path(str(make_url(database_url).database))
+
+
 def _put_back_sqlite(target: Path, folder: Path, quarantine: Callable[[Tx], None]) -> None:
-    """Made whole beside its place, then renamed into it: no process finds it without its quarantine."""
-    for lying in (target, *(target.with_name(target.name + end) for end in ("-wal", "-shm", "-journal"))):
-        if lying.exists():  # a log that was left behind would be read into the new database
-            raise StateConflict(f"{lying} exists: a backup goes only where no database is; move it away")
+    """Made whole beside its place, then linked into it: no process finds it without its quarantine."""
     draft = target.with_name(f".{target.name}.restoring")
-    for lying in (draft, *(draft.with_name(draft.name + end) for end in ("-wal", "-shm", "-turn"))):
-        lying.unlink(missing_ok=True)
+    for lying in target.parent.glob(f"{draft.name}*"):  # of a restore that was cut off
+        lying.unlink()
     copy_sqlite(folder / SQLITE, draft)
     with opened(draft) as database:
         database.run(quarantine, "restore")
@@ -132,8 +156,6 @@ def _put_back_rows(database_url: str, folder: Path, quarantine: Callable[[Tx], N
     """All rows in one transaction with the quarantine: until it is committed no process takes it for a database."""
     database = Database(database_url, pool_size=1)
     try:
-        if _is_founded(database):
-            raise StateConflict("there is a database already: a backup goes only into an empty one")
         migrations.upgrade(database)
 
         def fill(tx: Tx) -> None:
@@ -147,7 +169,7 @@ def _put_back_rows(database_url: str, folder: Path, quarantine: Callable[[Tx], N
         database.close()
 
 
-def _is_founded(database: Database) -> bool:
+def _has_rows(database: Database) -> bool:
     tables = set(inspect(database.engine).get_table_names()) - {_VERSION}
     if not tables <= metadata.tables.keys():
         return True  # somebody else's
@@ -161,7 +183,8 @@ def _is_founded(database: Database) -> bool:
 def _insert(tx: Tx, source: Path) -> None:
     with gzip.open(source, "rt", encoding="utf-8") as file:
         lines = (json.loads(line) for line in file)
-        statement, batch = "", []
+        statement = ""
+        batch: list[tuple[Any, ...]] = []
         for line in lines:
             if isinstance(line, dict):
                 _flush(tx, statement, batch)

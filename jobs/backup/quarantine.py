@@ -1,0 +1,118 @@
+"""Quarantine: what a restored database may not do before each of its chains was compared.
+
+Deposits are read and credited. Nothing is signed, and not even what was committed is sent: it may have been replaced,
+or have been let go, in the life that was lost. Nor does money move between customers: they may have withdrawn it. Of
+indices, as many are set aside as may have been given out since: to somebody else, they would have somebody's deposits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from jobs import halting
+from jobs.assets import chains_in_use
+from jobs.backup import marks
+from jobs.views import when
+from ledger import audit, halts, pauses
+from ledger.db import Tx
+from ledger.errors import StateConflict
+from ledger.schema import chain, halt, index_counter, pause, ready_address, restoration
+from wallets.protocol import AddressBook
+
+CAUSE = "restored"
+#: Indices of each chain that may have been given out since the backup, unless an operator says more.
+SKIP = 1_000
+#: What customers do with each other waits, too: their balances are those of the backup.
+PAUSED = ("transfers", "escrows", "swaps")
+_ENGINE = "engine:restore"
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Which backup it was, and what an operator says of it."""
+
+    backup_id: str
+    taken_at: int
+    record: str  #: survived or restored
+    actor: str
+    skip: int
+
+
+def begin(tx: Tx, begun: Beginning, books: Mapping[str, AddressBook]) -> None:
+    """Write the quarantine into a database that nobody uses yet."""
+    known = marks.read(tx)
+    values = {"backup_id": begun.backup_id, "taken_at": begun.taken_at, "record": begun.record, "actor": begun.actor}
+    tx.execute(insert(restoration).values(values | {"marks": known, "report": {}, "restored_at": tx.now}))
+    why = f"restored from backup {begun.backup_id} of {when(begun.taken_at)}: what happened since is not known here"
+    for name in chains_in_use(tx):
+        halting.stop(tx, name, CAUSE, why, begun.actor)
+        _set_aside(tx, name, begun.skip, books[name])
+    for flow in PAUSED:
+        pauses.stop(tx, pauses.EVERYTHING, flow, why[:255], _ENGINE)
+    audit.record(tx, begun.actor, "restore", begun.backup_id, {"record": begun.record, "skip": begun.skip})
+
+
+def _set_aside(tx: Tx, name: str, skip: int, book: AddressBook) -> None:
+    """Pass over the indices that may be somebody's. Where their addresses follow from the public key they are written
+    down, so that what comes there is seen; elsewhere the wallet makes them, and the task `watch` writes them down."""
+    row = tx.one(select(chain).where(chain.c.name == name))
+    if row.account_public_key is None:
+        return  # no wallet yet: nobody was given anything
+    c = index_counter.c
+    first = int(tx.value(select(c.next_index).where(c.chain == name)))
+    tx.execute(update(index_counter).where(c.chain == name).values(next_index=first + skip))
+    if book.derives:
+        texts = {index: book.at(row.account_public_key, index) for index in range(first, first + skip)}
+        rows = [{"chain": name, "idx": index, "address": text} for index, text in texts.items()]
+        if rows:
+            tx.execute(insert(ready_address), rows)
+
+
+def current(tx: Tx) -> Row[Any]:
+    """The newest restoration. Raises `StateConflict` where this database never was a backup."""
+    row = tx.first(select(restoration).order_by(restoration.c.id.desc()).limit(1))
+    if row is None:
+        raise StateConflict("this database was not restored from a backup")
+    return row
+
+
+def held_chains(tx: Tx) -> list[str]:
+    """The chains that are still in quarantine."""
+    return sorted({row.chain for row in tx.all(select(halt.c.chain).where(halt.c.cause == CAUSE))})
+
+
+def set_aside(row: Row[Any], name: str, next_index: int) -> range:
+    """The indices of a chain that may have been given out after the backup: at least those, whoever has them now."""
+    first = int(row.marks["chains"][name]["next_index"])
+    return range(first, max(first, next_index))
+
+
+def note(tx: Tx, name: str, found: Mapping[str, Any]) -> None:
+    """Remember what a chain's comparison found."""
+    row = current(tx)
+    report = dict(row.report or {})
+    report[name] = dict(report.get(name, {})) | dict(found)
+    tx.execute(update(restoration).where(restoration.c.id == row.id).values(report=report))
+
+
+def end(tx: Tx, name: str, actor: str) -> None:
+    """Let the chain go on; with the last one, customers too. Whoever calls has compared it."""
+    halting.lift(tx, name, CAUSE, actor)
+    if held_chains(tx):
+        return
+    p = pause.c
+    ours = tx.all(select(p.flow).where(p.asset == pauses.EVERYTHING, p.flow.in_(PAUSED), p.actor == _ENGINE))
+    for flow in [row.flow for row in ours]:
+        pauses.resume(tx, pauses.EVERYTHING, flow, actor)
+
+
+def check_held(tx: Tx, name: str) -> str:
+    """Why the chain is in quarantine. Raises `StateConflict` when it is not."""
+    why = halts.nothing_leaves(tx, name)
+    if why is None:
+        raise StateConflict(f"{name} is not in quarantine")
+    return why
