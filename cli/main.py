@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "up": ("devstack.up", "main", "Run a private stack for development and tests, until Ctrl-C."),
     "demo": ("devstack.demo.main", "main", "Deposits and withdrawals on a real node, told as they happen."),
     "db": ("cli.database", "db", "Make and check the database."),
+    "backup": ("cli.backup", "backup", "Copy everything into a folder, while it works."),
+    "restore": ("cli.backup", "restore", "Put a backup in place, into quarantine."),
     "projects": ("cli.projects", "projects", "Shops: who keys, accounts and references belong to."),
     "keys": ("cli.keys", "keys", "API keys."),
     "policy": ("cli.policy", "policy", "Limits, confirmations and fees of an asset."),
