@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from api.declaration import Endpoint
 from api.endpoints import Resource
 from api.errors import CODES, MEDIA_TYPE
+from api.shapes import ID_FORMAT
 from api.webhook_docs import webhooks
 from jobs.keys import SCOPES
 
@@ -189,9 +191,13 @@ def _codes(endpoint: Endpoint) -> list[str]:
         codes += ("request_malformed", *_KEYED)
     if endpoint.signed:
         codes += ("signature_required", "signature_invalid")
-    if "<" in endpoint.path or "account" in (endpoint.body.model_fields if endpoint.body else ()):
+    if "<" in endpoint.path or _names_a_resource(endpoint.body) or _names_a_resource(endpoint.query):
         codes.append("not_found")
     return codes
+
+
+def _names_a_resource(model: type[BaseModel] | None) -> bool:
+    return model is not None and f'"format": "{ID_FORMAT}"' in json.dumps(model.model_json_schema())
 
 
 _STATUS = {200: "Done", 201: "Created", 202: "Stored; workers carry it out"}

@@ -17,6 +17,9 @@ from ledger.db import Tx
 from ledger.errors import InvalidInput
 from ledger.money import Asset
 
+#: How the OpenAPI document marks a field that names a resource.
+ID_FORMAT = "public-id"
+
 #: A metadata object as JSON is at most this many bytes.
 METADATA_MAX = 4096
 
@@ -78,7 +81,8 @@ Metadata = Annotated[
     Field(description="Yours, shown again in answers and events: string values, at most 4096 bytes of JSON"),
 ]
 AssetCode = Annotated[str, StringConstraints(max_length=24), Field(examples=["BTC", "XMR", "ETH", "USDT"])]
-PublicId = Annotated[str, StringConstraints(max_length=64)]
+#: The format tells the description of a call that it may meet 404, whatever stands in its path.
+PublicId = Annotated[str, StringConstraints(max_length=64), Field(json_schema_extra={"format": ID_FORMAT})]
 
 
 def asset(tx: Tx, code: str, pointer: str = "/asset") -> Asset:

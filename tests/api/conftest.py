@@ -92,7 +92,7 @@ def app(database: Database) -> Flask:
     return create_app(bootstrap.services(settings, database), settings)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_shop(app: Flask, database: Database) -> Callable[..., Shop]:
     """A fresh project with a key of the given scopes (all by default)."""
     ring = Keyring(bytes.fromhex(SECRET), "test")
@@ -116,7 +116,7 @@ def shop(make_shop: Callable[..., Shop]) -> Shop:
     return make_shop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fund(database: Database) -> Callable[..., None]:
     """Credit an account with atomic units, as a deposit would."""
 

@@ -65,6 +65,19 @@ def test_every_code_of_an_endpoint_is_known() -> None:
     assert document(RESOURCES)["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] == list(CODES)
 
 
+def test_every_call_that_names_a_resource_may_answer_404(app: Flask) -> None:
+    """Also where the id stands in the body or the query: two accounts, an escrow's buyer, an account of a list."""
+    for path, method in (
+        ("/v1/transfers", "post"),
+        ("/v1/escrows", "post"),
+        ("/v1/swaps", "post"),
+        ("/v1/withdrawals/batch", "post"),
+        ("/v1/withdrawals", "get"),
+        ("/v1/webhook_deliveries", "get"),
+    ):
+        assert "`not_found`" in spec(app)["paths"][path][method]["responses"]["404"]["description"], path
+
+
 def test_the_docs_page_loads_nothing_from_outside(app: Flask) -> None:
     client = app.test_client()
     page = client.get("/docs")
