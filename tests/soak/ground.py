@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from devstack.demo.figures import BTC, COINS, ETH, USDT, XMR, Coin
 from tests.integration.storefront import Shop
-from tests.soak.outside import NODE_TROUBLE, World
+from tests.soak.outside import HOUSE, NODE_TROUBLE, World
 from tests.soak.stack import SoakStack
 
 CUSTOMERS = 6
@@ -60,7 +60,7 @@ def _lay_in(stack: SoakStack, world: World) -> None:
         else:
             home = stack.cli("treasury", "address", coin.code, "--as", "soak").split()[-1]
         for _ in range(times):
-            _pay(world, coin, home, coin.units(amount), "the house")
+            _pay(world, coin, home, coin.units(amount), HOUSE)
 
 
 def _pay(world: World, coin: Coin, home: str, units: int, account: str) -> None:

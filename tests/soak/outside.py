@@ -31,6 +31,8 @@ NODE_TROUBLE = (
 #: Coins that a payer of Bitcoin who will take the payment back spends: mined long ago, in no block that is undone.
 _OLD_BLOCKS = 101
 _SUBADDRESSES_AT_ONCE = 64
+#: Whose money no shop sees.
+HOUSE = "the house"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Paid:
     txid: str
     address: str
     units: int
-    account: str  #: whose address it is
+    account: str  #: whose address it is; HOUSE: no customer's
     fickle: bool  #: the payer takes it back, if there is a reorganisation
 
 
@@ -275,6 +277,10 @@ class World:
     def reorg(self, chain: str, depth: int, *, spent_again: bool) -> int:
         fickle = {one.txid for one in self.paid if one.fickle} if spent_again else set()
         return self.chains[chain].reorg(depth, fickle)
+
+    def paid_in(self) -> list[Paid]:
+        """What was paid to customers."""
+        return [one for one in list(self.paid) if one.account != HOUSE]
 
     def waits(self, payment: Paid) -> bool:
         """Whether it is in a pool."""

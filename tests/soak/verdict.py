@@ -82,7 +82,7 @@ def judge(api: Api, book: Book, world: World, accounts: Iterable[str]) -> Verdic
 def _deposits(verdict: Verdict, deposits: list[dict[str, Any]], world: World) -> None:
     """What is in a chain is credited once and whole; what is in none is not."""
     rows = Counter((d["asset"], d["txid"]) for d in deposits if d["status"] in _CREDITED)
-    mined = {(one.asset, one.txid): one for one in world.mined(world.paid)}
+    mined = {(one.asset, one.txid): one for one in world.mined(world.paid_in())}
     shown = [Paid(d["asset"], d["txid"], d["address"], int(d["amount"]["units"]), "", False) for d in deposits]
     there = {(one.asset, one.txid) for one in world.mined(shown)} | set(mined)
     for key, one in mined.items():
