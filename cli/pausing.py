@@ -6,6 +6,7 @@ import click
 
 from cli.context import acting, open_services
 from jobs import halting, tasks
+from jobs.reconcile import differences
 from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.errors import StateConflict
@@ -31,11 +32,19 @@ def pause(asset: str, flow: str, reason: str, actor: str) -> None:
 @click.command()
 @_ASSET
 @_FLOW
+@click.option("--despite-difference", "despite", metavar="REASON", help="Books and chain differ; let that stand.")
 @acting
-def resume(asset: str, flow: str, actor: str) -> None:
-    """Let FLOW of ASSET go on. Other pauses that cover it stay."""
+def resume(asset: str, flow: str, despite: str | None, actor: str) -> None:
+    """Let FLOW of ASSET go on. Other pauses that cover it stay.
+
+    Refused while the latest comparison of books and chain shows the difference for which it was paused.
+    """
 
     def unit(tx: Tx) -> bool:
+        if despite is None:
+            differences.check(tx, asset, flow)
+        else:
+            differences.accept(tx, asset, flow, despite, actor)
         for work in ("batch", "sweep", "hot"):
             tasks.wake_all(tx, work)
         return pauses.resume(tx, asset, flow, actor)

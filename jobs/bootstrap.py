@@ -24,8 +24,7 @@ from jobs.ownership import heads as ownership_heads
 from jobs.payment import batch
 from jobs.payment import saga as payment
 from jobs.rates import fetch as rates_fetch
-from jobs.reconcile import chain as reconcile
-from jobs.reconcile import sync
+from jobs.reconcile import brake, sync
 from jobs.row_mac import RowMac
 from jobs.runtime import Runtime
 from jobs.saga import Saga
@@ -63,7 +62,7 @@ def sagas() -> dict[str, Saga]:
             "watch": watch.watch,
             "batch": batch.batch,
             "relock": housekeeping.relock,
-            "reconcile": reconcile.task,
+            "reconcile": brake.task,
             "sync": sync.task_step,
             "sweep": sweep_plan.task_step,
             "hot": hot.task_step,

@@ -36,7 +36,7 @@ OF_A_CHAIN: dict[str, float] = {
     "batch": 2,
     "watch": 10,
     "relock": 300,
-    "reconcile": 300,
+    "reconcile": 30,
     "sync": 300,
     "sweep": 3_600,
     "hot": 60,

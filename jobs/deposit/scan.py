@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, or_, select, update
 
-from jobs import alarms, views
+from jobs import alarms, tasks, views
 from jobs.assets import codes_by_contract, native
 from jobs.deposit.state import OPEN_STATES, SURPLUS_PREFIX
 from jobs.runtime import nudge
@@ -206,7 +206,8 @@ def _write_chain(tx: Tx, before: Row[Any], found: Observation, *, complete: bool
 
 
 def _wake_by_tip(tx: Tx, name: str, tip: Tip, final_height: int | None, sagas: Mapping[str, Saga]) -> None:
-    """A new block: everything that it can have moved is due now."""
+    """A new block: everything that it can have moved is due now, and books and chain are compared once that is done."""
+    tasks.wake(tx, f"reconcile:{name}")
     d = deposit.c
     buried_height = tip.height + 1 - FINAL_DEPTH if final_height is None else final_height
     ripe = or_(d.height <= tip.height + 1 - d.confirmations_needed, d.height <= buried_height)

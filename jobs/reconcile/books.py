@@ -64,9 +64,9 @@ class Books:
         return payments, [(a.house, a.owed, a.uncredited, a.holdings, a.unread) for a in self.assets]
 
 
-def read(tx: Tx, chain: str, *, apart: bool, more: Collection[int] = ()) -> Books:
+def read(tx: Tx, chain: str, *, apart: bool, more: Collection[int] = (), most: int = INDICES_MAX) -> Books:
     """All that is needed to compare a chain with the books. `apart`: its indices hold their own money; of these, `more`
-    are to be looked at besides those that hold most."""
+    are to be looked at besides the `most` that hold most."""
     p, i = payment.c, payment_item.c
     rows = tx.all(select(payment).where(p.chain == chain, p.state.in_(_UNDERWAY)).order_by(p.id))
     underway = [
@@ -75,18 +75,18 @@ def read(tx: Tx, chain: str, *, apart: bool, more: Collection[int] = ()) -> Book
         if payment_books.intent_stands(tx, row.id)
     ]
     asked = {*more, *_touched(underway)} if apart else None
-    assets = [_asset(tx, chain, found, asked) for found in on_chain(tx, chain)]
+    assets = [_asset(tx, chain, found, asked, most) for found in on_chain(tx, chain)]
     known = chain_row(tx, chain)
     return Books(assets, underway, known.scan_cursor, known.hot_index)
 
 
-def _asset(tx: Tx, chain: str, found: Row[Any], asked: set[int] | None) -> AssetBooks:
+def _asset(tx: Tx, chain: str, found: Row[Any], asked: set[int] | None, most: int) -> AssetBooks:
     uncredited = _uncredited(tx, chain, found.code)
     placed: dict[int, int] = {}
     unread = 0
     if asked is not None:
         present = sorted(holdings.present(tx, chain, found.code), key=lambda row: -row.units)
-        wanted = asked | {row.idx for row in present[:INDICES_MAX]} | {at for _, _, at in uncredited if at is not None}
+        wanted = asked | {row.idx for row in present[:most]} | {at for _, _, at in uncredited if at is not None}
         placed = dict.fromkeys(wanted, 0) | {row.idx: row.units for row in present if row.idx in wanted}
         unread = sum(row.units for row in present if row.idx not in wanted)
     return AssetBooks(

@@ -7,26 +7,22 @@
                 + surplus that the balance sync follows until it is final
                 + unexplained
 
-`unexplained` other than zero, twice in a row, pauses withdrawals of that asset.
+`unexplained` other than zero is what the brake (`jobs.reconcile.brake`) looks at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Row
 
-from jobs import alarms, tasks
 from jobs.payment.contents import stored
 from jobs.reconcile import books as reconcile_books
 from jobs.reconcile.books import AssetBooks, Books, Underway
 from jobs.services import Services
-from jobs.tasks import Ran
-from ledger import pauses
-from ledger.db import Tx
 from ledger.errors import NodeNotReady
 from wallets.protocol import ChainBalance, ChainWallet, DepositPage, DepositStatus, TxState, TxStatus
 
@@ -89,11 +85,14 @@ def reconcile(services: Services, chain: str) -> list[Report]:
     return [look.report for look in look_at(services, chain)]
 
 
-def look_at(services: Services, chain: str, more: Collection[int] = ()) -> list[Look]:
-    """As `reconcile`, with all that the reports were made from; `more` indices are looked at besides."""
+def look_at(
+    services: Services, chain: str, more: Collection[int] = (), *, most: int = reconcile_books.INDICES_MAX
+) -> list[Look]:
+    """As `reconcile`, with all that the reports were made from; `more` indices are looked at besides the `most` that
+    hold most."""
     wallet = services.wallet(chain)
     apart = services.address_book(chain).apart
-    unit = partial(reconcile_books.read, chain=chain, apart=apart, more=more)
+    unit = partial(reconcile_books.read, chain=chain, apart=apart, more=more, most=most)
     read = partial(services.database.read, unit, consistent=True)
     for _ in range(TRIES_MAX):
         books = read()
@@ -214,35 +213,3 @@ def _taken(row: Row[Any], status: TxStatus) -> bool:
     if status.state is TxState.POOL:
         return bool(row.proposal["spends"])
     return status.state in (TxState.CONFIRMED, TxState.FAILED, TxState.UNCLEAR)
-
-
-def task(row: Row[Any], services: Services) -> Ran:
-    """Task step for `reconcile:<chain>`: keep the reports by asset; raise and pause when a difference stays."""
-    chain = row.name.partition(":")[2]
-    reports = reconcile(services, chain)
-    last: Mapping[str, Any] = row.progress or {}
-
-    def judge(tx: Tx, _: Row[Any]) -> None:
-        for report in reports:
-            before = last.get(report.asset, {}).get("unexplained_units")
-            _judge(tx, report, stays=before == str(report.unexplained_units))
-        if any(report.unexplained_units > 0 for report in reports):
-            tasks.wake(tx, f"sync:{chain}")  # which knows where to look, and follows what it finds
-
-    return Ran(values={"progress": {report.asset: _kept(report) for report in reports}}, effect=judge)
-
-
-def _kept(report: Report) -> dict[str, Any]:
-    values = asdict(report)
-    return {name: value if name == "height" else str(value) for name, value in values.items()}
-
-
-def _judge(tx: Tx, report: Report, *, stays: bool) -> None:
-    subject = f"reconcile:{report.asset}"
-    if report.unexplained_units == 0:
-        alarms.clear(tx, subject)
-        return
-    detail = f"{report.asset}: {report.unexplained_units} units on chain are unexplained at height {report.height}"
-    alarms.raise_(tx, "reconciliation", subject, detail)
-    if stays:
-        pauses.stop(tx, report.asset, "withdrawals", detail[:255], "engine")

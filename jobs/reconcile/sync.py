@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Row, select
 
 from jobs import alarms, cold_watch
-from jobs.reconcile import places, surplus
+from jobs.reconcile import differences, places, surplus
 from jobs.reconcile.chain import Look, look_at
 from jobs.services import Services, chain_row, is_final
 from jobs.tasks import OF_A_CHAIN, Ran
@@ -153,6 +153,7 @@ def _act(tx: Tx, chain: str, look: Look, judgement: Judgement) -> None:
     told = ", ".join(f"{units} units on index {index}" for index, units, _ in judgement.short[:5])
     detail = f"{code}: the chain has less than the books expect: {told}"
     alarms.raise_(tx, "index_short", subject, detail)
-    if any(stays for _, _, stays in judgement.short):
+    missing = {str(index): str(-units) for index, units, stays in judgement.short if stays}
+    if missing and not differences.covered(tx, code, missing):
         for flow in ("withdrawals", "sweeps"):
             pauses.stop(tx, code, flow, detail[:255], "engine")

@@ -1,0 +1,106 @@
+"""The brake: books and chain compared all the time; a difference that stands pauses withdrawals of its asset alone.
+
+A difference may be timing for a moment: a block has come that the rows have not digested yet. So one look decides only
+where nothing can be on the move; else two looks do, seconds apart, at rows that know the block; and what stands for
+minutes pauses in any case. Only an operator lets the asset go on (`jobs.reconcile.differences`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Row, or_, select
+
+from jobs import alarms, tasks
+from jobs.reconcile import differences
+from jobs.reconcile.chain import Look, Report, look_at
+from jobs.saga import SECOND
+from jobs.services import Services, chain_row
+from jobs.tasks import Ran
+from ledger import pauses
+from ledger.db import Tx
+from ledger.schema import deposit, payment
+from wallets.protocol import Tip
+
+#: Indices of an asset asked in each look; the balance sync looks at more.
+INDICES_MAX = 200
+#: A difference is looked at again after this.
+AGAIN_US = 10 * SECOND
+#: What came in and nobody explains is followed by the balance sync first; it harms nobody for so long.
+SURPLUS_US = 60 * SECOND
+#: A difference that stands for so long is one, whatever else is going on.
+STANDS_US = 300 * SECOND
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far the rows were when the chain was looked at."""
+
+    digested: bool  #: they know this block, and nothing that it may have undone waits to be undone
+    quiet: bool  #: nothing is on its way, and all that ever was is final: no difference can be timing
+
+
+def task(row: Row[Any], services: Services) -> Ran:
+    """Task step for `reconcile:<chain>`: keep the reports by asset; raise and pause where a difference stands."""
+    chain = row.name.partition(":")[2]
+    looks = look_at(services, chain, most=INDICES_MAX)
+    last: Mapping[str, Any] = row.progress or {}
+    moment, now = services.database.read(lambda tx: (_moment(tx, chain, looks[0].balance.tip), tx.now))
+    kept = {look.report.asset: _kept(look.report, last.get(look.report.asset, {}), moment, now) for look in looks}
+
+    def effect(tx: Tx, _: Row[Any]) -> None:
+        for look in looks:
+            _judge(tx, look, kept[look.report.asset], moment)
+        if any(look.report.unexplained_units > 0 for look in looks):
+            tasks.wake(tx, f"sync:{chain}")  # which knows where to look, and follows what it finds
+
+    odd = any(look.report.unexplained_units for look in looks)
+    return Ran(values={"progress": kept}, effect=effect, due_us=AGAIN_US if odd else None)
+
+
+def _moment(tx: Tx, chain: str, tip: Tip) -> Moment:
+    """Rows that undo what a reorganisation took are made due in the commit that writes the new tip."""
+    p, d = payment.c, deposit.c
+    busy = [
+        select(t.id).where(t.chain == chain, state, or_(t.due_at <= tx.now, t.lease_until > tx.now)).limit(1)
+        for t, state in ((p, p.state == "settled"), (d, d.state.in_(("credited", "held", "ignored"))))
+    ]
+    digested = chain_row(tx, chain).tip_hash == tip.hash and all(tx.value(query) is None for query in busy)
+    moving = [
+        select(p.id).where(p.chain == chain, p.state.not_in(("final", "dead"))).limit(1),
+        select(d.id).where(d.chain == chain, d.due_at.is_not(None)).limit(1),
+    ]
+    return Moment(digested, digested and all(tx.value(query) is None for query in moving))
+
+
+def _kept(report: Report, before: Mapping[str, Any], moment: Moment, now: int) -> dict[str, Any]:
+    """The report as text, with how long and how often this same difference was seen."""
+    values = {name: value if name == "height" else str(value) for name, value in asdict(report).items()}
+    same = before.get("unexplained_units") == values["unexplained_units"] and "since" in before
+    since = int(before["since"]) if same else now
+    looks = (int(before["looks"]) if same else 0) + int(moment.digested)
+    return values | {"since": since, "looks": looks, "at": now}
+
+
+def _judge(tx: Tx, look: Look, kept: Mapping[str, Any], moment: Moment) -> None:
+    report = look.report
+    subject = f"reconcile:{report.asset}"
+    if report.unexplained_units == 0:
+        alarms.clear(tx, subject)
+        differences.over(tx, report.asset)
+        return
+    detail = f"{report.asset}: {report.unexplained_units} units on chain are unexplained at height {report.height}"
+    alarms.raise_(tx, "reconciliation", subject, detail)
+    if _stands(report, kept, moment) and differences.accepted(tx, report.asset) != report.unexplained_units:
+        pauses.stop(tx, report.asset, "withdrawals", detail[:255], "engine")
+
+
+def _stands(report: Report, kept: Mapping[str, Any], moment: Moment) -> bool:
+    age_us = kept["at"] - kept["since"]
+    if age_us >= STANDS_US:
+        return True
+    if report.unexplained_units > 0:
+        return moment.digested and kept["looks"] >= 2 and age_us >= SURPLUS_US
+    return moment.quiet or (moment.digested and kept["looks"] >= 2)

@@ -1,0 +1,165 @@
+"""The brake: what pauses an asset, what is only timing, and how it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jobs.reconcile import brake, differences
+from jobs.saga import SECOND
+from ledger import pauses
+from ledger.db import Tx
+from ledger.errors import StateConflict
+from ledger.schema import audit, difference, pause
+from tests.clock import Clock
+from tests.flows.engine import Engine
+
+LOST = -300
+
+
+class Missing:
+    """What the wallet says it holds differs from what is there by `units`."""
+
+    def __init__(self) -> None:
+        self.units = 0
+
+
+@pytest.fixture
+def missing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Missing:
+    found, wallet = Missing(), engine.services.wallet("bitcoin")
+    real = wallet.balance
+
+    def balance(*args: Any) -> Any:
+        held = real(*args)
+        return replace(held, total_units=held.total_units + found.units)
+
+    monkeypatch.setattr(wallet, "balance", balance)
+    return found
+
+
+def paused(engine: Engine) -> set[tuple[str, str]]:
+    return {(row.asset, row.flow) for row in engine.rows(pause)}
+
+
+def look(engine: Engine, times: int = 1) -> None:
+    for _ in range(times):
+        engine.run_task("reconcile")
+
+
+def resume(engine: Engine, despite: str | None = None) -> None:
+    def unit(tx: Tx) -> None:
+        if despite is None:
+            differences.check(tx, "BTC", "withdrawals")
+        else:
+            differences.accept(tx, "BTC", "withdrawals", despite, "operator:ann")
+        pauses.resume(tx, "BTC", "withdrawals", "operator:ann")
+
+    engine.database.run(unit, "t")
+
+
+def test_a_shortfall_seen_twice_pauses_withdrawals_of_its_asset_alone(engine: Engine, missing: Missing) -> None:
+    account = engine.funded(1_000_000)
+    missing.units = LOST
+    look(engine)
+    assert paused(engine) == set()
+    assert ("reconciliation", "reconcile:BTC") in engine.alarms()
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+    why = engine.database.read(lambda tx: pauses.reason(tx, "BTC", "withdrawals"))
+    assert "-300 units on chain are unexplained" in str(why)
+    engine.chain.fund(engine.address(account).address, 50_000, blocks=6)
+    engine.tick(2)
+    assert engine.available(account) == 1_050_000  # what comes in goes on
+
+
+def test_one_look_is_enough_where_nothing_can_be_on_the_move(engine: Engine, missing: Missing) -> None:
+    engine.funded(1_000_000)
+    engine.chain.mine(110)
+    engine.tick()  # the deposit is final
+    missing.units = LOST
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_a_block_that_the_rows_do_not_know_yet_is_timing_for_minutes_and_no_longer(
+    engine: Engine, missing: Missing, clock: Clock
+) -> None:
+    engine.funded(1_000_000)
+    engine.chain.mine(1)
+    missing.units = LOST
+    look(engine, 3)
+    assert paused(engine) == set()
+    clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_a_difference_that_goes_away_or_changes_begins_anew(engine: Engine, missing: Missing) -> None:
+    engine.funded(1_000_000)
+    for missing.units in (LOST, 0, LOST, LOST - 1):
+        look(engine)
+    assert paused(engine) == set()
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_a_surplus_harms_nobody_at_once(engine: Engine, missing: Missing, clock: Clock) -> None:
+    engine.funded(1_000_000)
+    missing.units = 300
+    look(engine, 3)
+    assert paused(engine) == set()
+    clock.forward(seconds=brake.SURPLUS_US // SECOND + 1)
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_it_resumes_only_once_the_difference_is_gone(engine: Engine, missing: Missing) -> None:
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    missing.units = LOST
+    look(engine, 2)
+    with pytest.raises(StateConflict, match="despite-difference"):
+        resume(engine)
+    engine.tick()
+    assert engine.state(row_id) == "queued"
+    missing.units = 0
+    look(engine)
+    resume(engine)
+    engine.tick()
+    assert engine.state(row_id) == "broadcast"
+
+
+def test_an_operator_lets_this_difference_stand_and_no_other(engine: Engine, missing: Missing) -> None:
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    missing.units = LOST
+    look(engine, 2)
+    resume(engine, despite="paid by hand, booked next month")
+    engine.tick(2)
+    assert engine.state(row_id) == "broadcast"
+    assert ("accept_difference", "operator:ann") in {(row.action, row.actor) for row in engine.rows(audit)}
+    missing.units = LOST - 1
+    look(engine, 2)
+    assert paused(engine) == {("BTC", "withdrawals")}
+    missing.units = 0
+    look(engine)
+    resume(engine)
+    assert engine.rows(difference) == []  # the same amount would be a new loss
+    missing.units = LOST
+    look(engine, 2)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_a_reorganisation_that_the_books_have_not_undone_yet_is_timing(engine: Engine) -> None:
+    """The scan has written the new tip; the deposit's own step has not taken the credit back."""
+    account = engine.funded(1_000_000)
+    engine.chain.reorg(7, gone=[engine.deposit_of(account).txid])
+    engine.run_task("scan")
+    look(engine, 3)
+    assert ("reconciliation", "reconcile:BTC") in engine.alarms()
+    assert paused(engine) == set()
+    engine.tick(2)
+    look(engine, 2)
+    assert paused(engine) == set()
+    assert engine.alarms() == set()
+    assert engine.available(account) == 0
