@@ -23,8 +23,11 @@ class Exchange:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def close(self) -> None:
+        """Ends whatever still carries bytes, and the thread."""
+        self.run(_end_others())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
+        self.loop.close()
 
 
 class Wire:
@@ -141,6 +144,13 @@ class Connection:
             if end is not None:
                 with contextlib.suppress(OSError, RuntimeError):
                     end.transport.abort()
+
+
+async def _end_others() -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _set_event() -> asyncio.Event:
