@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ def backup(folder: Path, without: tuple[str, ...], check: bool, as_json: bool) -
     settings = load_settings()
     found = restoring.check(settings, folder) if check else make.make(settings, folder, without)
     if as_json:
-        say_json(found)
+        say_json(asdict(found))
         return
     _say(found)
     click.echo(

@@ -48,16 +48,15 @@ from sqlalchemy import select
 
 import migrations
 from jobs import bootstrap
-from jobs.assets import chains_in_use
 from jobs.backup import copying, manifest, marks
 from jobs.backup.manifest import Manifest
 from jobs.row_mac import RowMac
 from jobs.signer.record import FILE, Record
 from ledger.crashpoint import crashpoint
-from ledger.db import Database
+from ledger.db import Database, Tx
 from ledger.errors import InvalidInput
 from ledger.ids import new_id
-from ledger.schema import installation
+from ledger.schema import chain, installation
 from settings import Settings
 from wallets import registry
 
@@ -72,18 +71,24 @@ def make(settings: Settings, folder: Path, without: Collection[str] = ()) -> Man
     """
     database = bootstrap.open_database(settings, pool_size=2)
     mac = RowMac(mac_key(settings))
-    chains = [chain for chain in database.read(chains_in_use) if chain not in without]
+    chains = [name for name in database.read(_with_wallet) if name not in without]
     _prepare(folder)
     taken = copying.save(database, folder)
     crashpoint("backup.database")
-    for chain in chains:
-        _save_wallet(settings, chain, folder)
+    for name in chains:
+        _save_wallet(settings, name, folder)
         crashpoint("backup.wallet")
     records = _save_records(settings, folder)
     crashpoint("backup.records")
     found = _describe(database, settings, folder, taken, records, tuple(sorted(without)))
     found.write(folder, mac)
     return found
+
+
+def _with_wallet(tx: Tx) -> list[str]:
+    """The chains whose wallet this database knows; one that was never opened holds nothing."""
+    query = select(chain.c.name).where(chain.c.account_public_key.is_not(None)).order_by(chain.c.name)
+    return [row.name for row in tx.all(query)]
 
 
 def mac_key(settings: Settings) -> bytes:
@@ -99,10 +104,12 @@ def _prepare(folder: Path) -> None:
     os.chmod(folder, 0o700)
 
 
-def _save_wallet(settings: Settings, chain: str, folder: Path) -> None:
-    place = folder / WALLETS / chain
+def _save_wallet(settings: Settings, name: str, folder: Path) -> None:
+    place = folder / WALLETS / name
     place.mkdir(mode=0o700, parents=True)
-    registry.wallet_files(chain, settings).save(place)
+    registry.wallet_files(name, settings).save(place)
+    for file in place.iterdir():
+        os.chmod(file, 0o600)
 
 
 def records_below(folder: Path | None) -> Mapping[str, Path]:
