@@ -7,10 +7,12 @@ TESTS ?=
 LIST ?= 0
 CHAIN ?= all
 ONLY ?=
+MINUTES ?= 60
+SEED ?= 1
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up bench faults bad-days guards check
+.PHONY: help demo test up bench faults soak bad-days guards check
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +41,11 @@ faults:  ## die at every crash point, start again, check the invariants (LIST=1 
 guards:  ## take each guard out of a copy of the code, and demand that its tests fail (ONLY=text)
 	@scripts/setup test
 	@TMPDIR=$$(scripts/scratch) $(PY) -m tests.guards $(foreach text,$(ONLY),--only "$(text)")
+
+soak:  ## traffic on three chains while all is killed, cut off, slowed (MINUTES=60 SEED=1 DB=mariadb)
+	@scripts/setup test
+	@TMPDIR=$$(scripts/scratch) $(PY) -m tests.soak --minutes $(MINUTES) --seed $(SEED) \
+		$(if $(filter-out file,$(origin DB)),--db $(DB))
 
 bad-days:  ## three chains under traffic while each process is killed in turn (some minutes)
 	@scripts/setup test

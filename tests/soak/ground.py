@@ -19,6 +19,8 @@ INVENTORY: Mapping[Coin, str] = {BTC: "0.05", XMR: "10"}
 #: What each customer begins with.
 FIRST: Mapping[Coin, str] = {BTC: "0.006", XMR: "0.8", ETH: "0.2", USDT: "200"}
 
+_PATIENCE_SECONDS = 300.0
+
 
 def prepare(stack: SoakStack, shop: Shop, world: World) -> tuple[list[str], dict[tuple[str, Coin], str]]:
     """The customers' accounts, and where each wants to be paid."""
@@ -32,8 +34,8 @@ def prepare(stack: SoakStack, shop: Shop, world: World) -> tuple[list[str], dict
         _pay(world, coin, home, coin.units(FIRST[coin]), account)
     _mine(world)
     whole = {coin.code: coin.units(amount) for coin, amount in FIRST.items()}
-    until(lambda: all(_available(shop, account) == whole for account in accounts), "the first deposits", 180)
-    until(lambda: _booked(stack), "the house's money", 120)
+    until(lambda: all(_available(shop, account) == whole for account in accounts), "the first deposits")
+    until(lambda: _booked(stack), "the house's money")
     for coin, amount in INVENTORY.items():
         stack.cli("inventory", "fund", coin.code, amount, "--as", "soak")
     _collect(stack, world)
@@ -98,10 +100,10 @@ def _collect(stack: SoakStack, world: World) -> None:
         world.chains["ethereum"].mine(2)
         return world.of(USDT).received(USDT, [hot])[hot] >= CUSTOMERS * USDT.units(FIRST[USDT]) // 2
 
-    until(collected, "the tokens to be collected", 180)
+    until(collected, "the tokens to be collected")
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = _PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
