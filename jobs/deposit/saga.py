@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from jobs import debts, holdings, purposes, views
+from jobs.backup import quarantine
 from jobs.deposit import check as deposit_check
 from jobs.deposit.state import State
 from jobs.ownership import deposits as ownership_deposits
@@ -197,8 +198,11 @@ def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
 def _lay(tx: Tx, row: Row[Any], units: int) -> None:
     """Where money lies apart until it is swept, remember on which index it lies."""
     home = tx.first(select(address.c.idx, address.c.apart).where(address.c.id == row.address_id))
-    if home is not None and home.apart:
-        holdings.add(tx, row.chain, row.asset, home.idx, units)
+    index = home.idx if home is not None and home.apart else None
+    if home is None:
+        index = quarantine.place_of(tx, row.chain, row.address)
+    if index is not None:
+        holdings.add(tx, row.chain, row.asset, index, units)
 
 
 def _check_unmoved(tx: Tx, row: Row[Any]) -> None:
