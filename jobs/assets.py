@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 from ledger.db import Database, Tx
 from ledger.founding import NATIVE_ASSETS
 from ledger.money import Asset
-from ledger.schema import address, chain
+from ledger.schema import address, chain, ready_address
 from ledger.schema import asset as table
 
 #: Addresses asked for in one query.
@@ -65,8 +65,10 @@ class DatabaseDirectory:
         a = address.c
         for start in range(0, len(wanted), LOOK_MAX):
             part = wanted[start : start + LOOK_MAX]
-            query = select(a.address).where(a.chain == self._chain, a.address.in_(part))
-            found |= {row.address for row in self._database.read(lambda tx, q=query: tx.all(q))}  # type: ignore[misc]
+            # Those made ahead of use too: after a restore they may be somebody's all the same.
+            for t in (a, ready_address.c):
+                query = select(t.address).where(t.chain == self._chain, t.address.in_(part))
+                found |= {row.address for row in self._database.read(lambda tx, q=query: tx.all(q))}  # type: ignore[misc]
         return found
 
     def account_public_key(self) -> str | None:
