@@ -14,9 +14,9 @@ from jobs.payment import books as payment_books
 from jobs.payment.contents import stored
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, chain_row, require_healthy
-from ledger import policy
+from ledger import halts, policy
 from ledger.db import Tx
-from ledger.errors import TransactionRefused
+from ledger.errors import SigningHalted, TransactionRefused
 from ledger.policy import FINAL_DEPTH, AssetPolicy
 from ledger.schema import resource
 from wallets.protocol import TxState, TxStatus
@@ -85,6 +85,9 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     """Send the newest stored bytes, again and again if need be; a refusal is judged by what the node knows."""
     known = services.database.read(lambda tx: _candidates(tx, row))
     wallet = services.wallet(row.chain)
+    held_back = services.database.read(lambda tx: halts.nothing_leaves(tx, row.chain))
+    if held_back is not None:
+        return _held_back(row, services, known, held_back)
     refusal, invalid = None, False
     try:
         wallet.broadcast(stored(known[0], row))
@@ -104,6 +107,13 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     since = row.sent_at or services.database.now() if invalid else row.sent_at  # or its age would begin at each look
     effect = partial(_alarm, "not_seen", detail)
     return NotSeen(values={"sent_at": since}, reason="not_seen", detail=detail[:512], due_us=10 * SECOND, effect=effect)
+
+
+def _held_back(row: Row[Any], services: Services, known: Sequence[Row[Any]], why: str) -> Outcome:
+    """After a restore: what is out already is followed, nothing is sent. Raises `SigningHalted` for what is not seen."""
+    if any(s.status.state in _THERE for s in _look(row, services, known)):
+        return Seen(values={"sent_at": row.sent_at or services.database.now()}, due_us=0, effect=_seen)
+    raise SigningHalted(f"nothing is sent on {row.chain}: {why}")
 
 
 def watch(row: Row[Any], services: Services) -> Outcome:
