@@ -10,11 +10,12 @@ from sqlalchemy import Row, insert
 
 from jobs import alarms, halting
 from jobs.payment import books as payment_books
-from jobs.payment import promised, resources
-from jobs.payment.contents import Contents, contents, flow_of, proposal_of, sign_request
+from jobs.payment import promised, resources, second_line
+from jobs.payment.contents import Contents, contents, flow_of, proposal_of, sign_request, stored
 from jobs.saga import SECOND, Effect, Outcome
 from jobs.services import Services, require_healthy
 from jobs.signer import SignerRefused
+from jobs.signer.entries import Head
 from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.errors import (
@@ -77,6 +78,7 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
         paused = pauses.reason(tx, row.asset, flow_of(row))
         return contents(tx, row), resources.live(tx, row.chain), resources.unspendable(tx, row.chain), paused
 
+    second_line.check(services, row.chain)
     what, live, unripe, paused = services.database.read(read)
     if paused is not None:
         return declined("paused", paused)
@@ -85,7 +87,7 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
     try:
         services.require_signer().check(sign_request(row, what))  # some wallets sign while they choose
     except SignerRefused as error:
-        return _refused(error)
+        return refused_by(error)
     wallet.free(wallet.held() - live)  # locks whose payment never came to own them
     try:
         proposal = _propose(row, services, what, live | unripe)
@@ -135,31 +137,36 @@ def sign(row: Row[Any], services: Services) -> Outcome:
         what = contents(tx, row)
         return what, payment_books.unbacked(tx, what.withdrawals)
 
+    second_line.check(services, row.chain)
     what, unbacked = services.database.read(read)
     if what.frozen:
         return declined("account_frozen")
     if unbacked is not None:
-        return _refused(SignerRefused("hold_missing", "no money is held for the withdrawal", unbacked))
+        return refused_by(SignerRefused("hold_missing", "no money is held for the withdrawal", unbacked))
     proposal = proposal_of(row)
     refused = refusal(row, services, what)
     if refused is not None:
         return refused
     if (proposal.fee_units, proposal.fee_max_units) != (row.fee_units, row.fee_max_units):  # these the signer counted
-        return _refused(SignerRefused("fee_mismatch", "the proposal may cost another fee than the payment says"))
+        return refused_by(SignerRefused("fee_mismatch", "the proposal may cost another fee than the payment says"))
     signed = services.wallet(row.chain).sign(proposal, what.spend)
+    try:
+        head = services.require_signer().note(sign_request(row, what), signed)
+    except SignerRefused as error:
+        return refused_by(error)
     values = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": 1}
-    return Signed(values=values, effect=partial(_store_first, signed=signed))
+    return Signed(values=values, effect=partial(_store_first, signed=signed, head=head))
 
 
 def refusal(row: Row[Any], services: Services, what: Contents) -> Declined | Disputed | None:
     try:
         services.require_signer().admit(sign_request(row, what))
     except SignerRefused as error:
-        return _refused(error)
+        return refused_by(error)
     return None
 
 
-def _refused(error: SignerRefused) -> Declined | Disputed:
+def refused_by(error: SignerRefused) -> Declined | Disputed:
     reason, detail, effect = error.code, error.detail[:512], partial(_tampered, error=error)
     if error.code == "payload_changed":  # letting its withdrawals go would let them be paid again
         return Disputed(reason=reason, detail=detail, effect=effect, due_us=None)
@@ -172,16 +179,21 @@ def _tampered(tx: Tx, row: Row[Any], error: SignerRefused) -> None:
     alarms.raise_(tx, "signer_refused", f"payment:{row.id}", detail)
     if error.code == "outflow_cap":
         return
+    if error.code == "resource_bound":  # a coin or nonce was given away twice: these rows are not what was signed from
+        halting.stop(tx, row.chain, "resource_moved", detail)
     from jobs.withdrawal import move
 
     for member in payment_books.members(tx, row.id):
         if member.id == withdrawal_id or error.code == "payload_changed":
             move(tx, member, "review", reason="signer_refused", detail=detail[:512])
+    if error.code == "order_signed_before":  # a shop repeats a call that a restored database has lost: only that waits
+        return
     pauses.stop(tx, row.asset, "withdrawals", f"the signer refused a withdrawal: {detail}"[:255], "engine")
 
 
-def _store_first(tx: Tx, row: Row[Any], signed: SignedTransaction) -> None:
+def _store_first(tx: Tx, row: Row[Any], signed: SignedTransaction, head: Head) -> None:
     halts.check(tx, row.chain)
+    second_line.note(tx, row.chain, head)
     store(tx, row, signed, 1, row.rate)
     payment_books.project(tx, row.id, "signed", txid=signed.txid)
 
@@ -193,24 +205,35 @@ def store(tx: Tx, row: Row[Any], signed: SignedTransaction, number: int, rate: i
 
 
 def commit_intent(row: Row[Any], services: Services) -> Outcome:
-    """The pivot: commit that these bytes will be sent, and move the money in flight, before any node sees them."""
+    """The pivot: commit that these bytes will be sent, and move the money in flight, before any node sees them. The
+    signer's record learns of it first."""
 
-    def read(tx: Tx) -> tuple[str | None, tuple[int, ...]]:
+    def read(tx: Tx) -> tuple[str | None, tuple[int, ...], Row[Any]]:
         require_healthy(tx, row.chain)
         halts.check(tx, row.chain)
-        return pauses.reason(tx, row.asset, flow_of(row)), contents(tx, row).frozen
+        paused = pauses.reason(tx, row.asset, flow_of(row))
+        return paused, contents(tx, row).frozen, payment_books.candidates(tx, row.id)[0]
 
-    paused, frozen = services.database.read(read)
+    second_line.check(services, row.chain)
+    paused, frozen, newest = services.database.read(read)
+    signer = services.require_signer()
+    known = signer.known(row.public_id)
+    left = known is not None and known.left  # a worker died just before it committed the intent
     if frozen:
         return declined("account_frozen")
-    if paused is not None and not proposal_of(row).spends:  # no coins: others queue behind its nonce
+    if paused is not None and not left and not proposal_of(row).spends:  # no coins: others queue behind its nonce
         return declined("paused", paused)
     if paused is not None:
         return Adjourned(reason="paused", detail=paused[:512], due_us=5 * SECOND)
-    return Committed(effect=_commit_intent)
+    try:
+        head = signer.leave(row.public_id, stored(newest, row))
+    except SignerRefused as error:
+        second_line.not_ours(services, row.chain, error)
+    return Committed(effect=partial(_commit_intent, head=head))
 
 
-def _commit_intent(tx: Tx, row: Row[Any]) -> None:
+def _commit_intent(tx: Tx, row: Row[Any], head: Head) -> None:
     halts.check(tx, row.chain)
+    second_line.note(tx, row.chain, head)
     payment_books.post_intent(tx, row)
     payment_books.project(tx, row.id, "broadcast")

@@ -8,12 +8,14 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from jobs.payment import books as payment_books
-from jobs.payment import resources
-from jobs.payment.build import refusal, store
-from jobs.payment.contents import Contents, contents, stored
+from jobs.payment import resources, second_line
+from jobs.payment.build import refusal, refused_by, store
+from jobs.payment.contents import Contents, contents, sign_request, stored
 from jobs.payment.waiting import HALTED
 from jobs.saga import Outcome
 from jobs.services import Services
+from jobs.signer import SignerRefused
+from jobs.signer.entries import Head
 from ledger import halts, policy
 from ledger.db import Tx
 from ledger.errors import InsufficientHotFunds, LedgerBroken, ResourceTaken
@@ -38,11 +40,12 @@ def bump(row: Row[Any], services: Services) -> Outcome:
         dependent, halted = resources.spent_by_another(tx, row, known), halts.reason(tx, row.chain)
         return contents(tx, row), known[0], fallback, dependent, halted
 
+    torn = second_line.look(services, row.chain)
     what, newest, fallback, dependent, halted = services.database.read(read)
     wallet = services.wallet(row.chain)
     given_up = {"bump_rate": None, "sent_at": row.updated_at}  # the age that decides about a bump starts again
-    if halted is not None:
-        return NotBumped(reason=HALTED, detail=halted, values=given_up)
+    if halted is not None or torn is not None:
+        return NotBumped(reason=HALTED, detail=halted or torn, values=given_up)
     rate = min(row.bump_rate or max(wallet.fee_market(2, fallback).rate, newest.rate * 5 // 4), row.rate_max)
     refused = refusal(row, services, what)
     if refused is not None:
@@ -59,16 +62,24 @@ def bump(row: Row[Any], services: Services) -> Outcome:
         return NotBumped(reason="fee_ceiling", detail=f"a fee of {proposal.fee_units} units", values=given_up)
     wallet.hold(proposal.resources)
     signed = wallet.sign(proposal, what.spend)
+    try:
+        head = services.require_signer().note(sign_request(row, what), signed)
+    except SignerRefused as error:
+        refused = refused_by(error)
+        return NotBumped(reason=refused.reason, detail=refused.detail, values=given_up, effect=refused.effect)
     number = newest.number + 1
     stored_as: dict[str, Any] = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": number}
     stored_as |= {"bump_rate": None, "sent_at": None}
-    effect = partial(_store_bump, proposal=proposal, signed=signed, number=number, rate=rate)
+    effect = partial(_store_bump, proposal=proposal, signed=signed, number=number, rate=rate, head=head)
     return Bumped(values=stored_as, reason="fee_bump", effect=effect)
 
 
-def _store_bump(tx: Tx, row: Row[Any], proposal: Proposal, signed: SignedTransaction, number: int, rate: int) -> None:
+def _store_bump(
+    tx: Tx, row: Row[Any], proposal: Proposal, signed: SignedTransaction, number: int, rate: int, head: Head
+) -> None:
     """Replacements stay on the same resources; one made anew for a chain that replaces nothing may need more."""
     halts.check(tx, row.chain)
+    second_line.note(tx, row.chain, head)
     r = resource.c
     own = {found.resource_key for found in tx.all(select(r.resource_key).where(r.payment_id == row.id, r.live == 1))}
     if not own & set(proposal.resources):

@@ -6,6 +6,8 @@ one that was must have lost its resources to another transaction, buried for goo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,14 +15,19 @@ from sqlalchemy import Row, select, update
 
 from jobs import alarms
 from jobs.payment import books as payment_books
+from jobs.payment import second_line
 from jobs.payment.contents import Contents, contents, sign_request, stored
+from jobs.payment.send import is_final
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, require_healthy
+from jobs.signer.entries import Head
+from jobs.signer.record import Known, digest_of
+from jobs.signer.request import payload_of
 from ledger import halts
 from ledger.db import Tx
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import resource
-from wallets.protocol import TxState, TxStatus
+from wallets.protocol import SignedTransaction, TxState, TxStatus
 
 #: How long withdrawals rest after their payment was declined, by reason.
 REST_SECONDS = {"outflow_cap": 300, "insufficient_hot_funds": 20, "hot_funds_locked": 60, "paused": 5}
@@ -36,17 +43,46 @@ class StillAlive(Outcome):
 
 def release(row: Row[Any], services: Services) -> Outcome:
     """Ask the chain, unlock the resources in the node, tell the signer, then let all go in one commit."""
-    alive = _alive(row, services)
+    second_line.check(services, row.chain)
+    alive, proof = _judge(row, services)
     if alive is not None:
         return StillAlive(reason="still_alive", detail=alive, due_us=None, effect=partial(_for_review, alive))
     services.wallet(row.chain).free(services.database.read(lambda tx: _own_resources(tx, row.id)))
-    services.require_signer().release(row.public_id)  # others may sign what it was to pay
+    head = services.require_signer().release(row.public_id, proof)  # others may sign what it was to pay
     told = row.status_detail if row.status_reason == row.declined else None
-    return Released(due_us=None, reason=row.declined or row.status_reason, detail=told, effect=_release)
+    return Released(
+        due_us=None, reason=row.declined or row.status_reason, detail=told, effect=partial(_release, head=head)
+    )
 
 
-def _alive(row: Row[Any], services: Services) -> str | None:
-    """Why this payment may not be let go, or None."""
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a payment from both sides."""
+
+    intended: bool  #: its bytes may have been sent, by the books or by the signer's record
+    bytes: Sequence[SignedTransaction]  #: all that were ever signed for it
+    odd: str | None  #: where the two sides contradict each other
+
+
+def _judge(row: Row[Any], services: Services) -> tuple[str | None, str]:
+    """Why this payment may not be let go, or None; and else by what proof it may."""
+    facts = _facts(row, services)
+    if facts.odd is not None:
+        return facts.odd, ""
+    wallet = services.wallet(row.chain)
+    statuses = [(signed.txid, wallet.look_up(signed)) for signed in facts.bytes]
+    ended = any(_reverted(row, services, status) for _, status in statuses)  # its resources are used up for all others
+    for txid, status in statuses:
+        outrun = ended and status.state in (TxState.UNKNOWN, TxState.CONFLICTED)
+        if not (_dead(status) or _unsent(status, facts.intended) or _reverted(row, services, status) or outrun):
+            return f"{txid} is {status.state} at depth {status.depth} and may yet pay", ""
+    if ended:
+        return None, "reverted"
+    return None, "dead" if statuses and all(_dead(status) for _, status in statuses) else "unsent"
+
+
+def _facts(row: Row[Any], services: Services) -> Facts:
+    """The rows alone are never believed: whoever can write them could make a payment look unsent that is on its way."""
 
     def read(tx: Tx) -> tuple[bool, list[Row[Any]], Contents]:
         halts.check(tx, row.chain)  # rows that may not know what was sent let nothing go
@@ -55,29 +91,43 @@ def _alive(row: Row[Any], services: Services) -> str | None:
             require_healthy(tx, row.chain)
         return payment_books.intent_stands(tx, row.id), known, contents(tx, row)
 
-    intended, known, what = services.database.read(read)
-    if not intended and services.require_signer().contradicts(sign_request(row, what)):
+    intended, rows, what = services.database.read(read)
+    known = services.require_signer().known(row.public_id)
+    ours = {found.txid: stored(found, row) for found in rows}
+    if known is None:
+        odd = "the signer does not know the bytes that were signed for it" if rows or intended else None
+        return Facts(intended, (), odd)
+    if known.candidates:
+        services.database.read(lambda tx: require_healthy(tx, row.chain))
+    lost = {
+        c.txid: c.transaction for c in known.candidates if c.txid not in ours
+    }  # a worker died before it stored them
+    return Facts(intended or known.left, (*ours.values(), *lost.values()), _contradiction(row, what, known, ours))
+
+
+def _contradiction(row: Row[Any], what: Contents, known: Known, ours: Mapping[str, SignedTransaction]) -> str | None:
+    if known.payload != payload_of(sign_request(row, what)):
         return "the signer signed something else for it, which this database does not know and which may yet pay"
-    wallet = services.wallet(row.chain)
-    statuses = [(candidate.txid, wallet.look_up(stored(candidate, row))) for candidate in known]
-    ended = any(_reverted(row, status) for _, status in statuses)  # then its resources are used up for all others
-    for txid, status in statuses:
-        outrun = ended and status.state in (TxState.UNKNOWN, TxState.CONFLICTED)
-        if not (_harmless(status, intended) or _reverted(row, status) or outrun):
-            return f"{txid} is {status.state} at depth {status.depth} and may yet pay"
+    signed = {found.txid: found.digest for found in known.candidates}
+    for txid, stands in ours.items():
+        if signed.get(txid) != digest_of(stands.txid, stands.raw, stands.payload):
+            return f"the stored bytes of {txid} are not what the signer signed"
     return None
 
 
-def _harmless(status: TxStatus, intended: bool) -> bool:
-    if status.state is TxState.CONFLICTED and status.depth >= FINAL_DEPTH:
-        return True
+def _dead(status: TxStatus) -> bool:
+    """Another transaction has used its resources, for good."""
+    return status.state is TxState.CONFLICTED and status.depth >= FINAL_DEPTH
+
+
+def _unsent(status: TxStatus, intended: bool) -> bool:
     return not intended and status.state in (TxState.UNKNOWN, TxState.CONFLICTED)
 
 
-def _reverted(row: Row[Any], status: TxStatus) -> bool:
+def _reverted(row: Row[Any], services: Services, status: TxStatus) -> bool:
     """In the chain for good, where it paid nobody: by the chain's word, or by an operator's, who looked."""
     nobody = status.state is TxState.FAILED or (status.state is TxState.UNCLEAR and row.resolution is not None)
-    return row.declined == payment_books.REVERTED and nobody
+    return row.declined == payment_books.REVERTED and nobody and is_final(row, services, status)
 
 
 def _for_review(detail: str, tx: Tx, row: Row[Any]) -> None:
@@ -91,7 +141,8 @@ def _own_resources(tx: Tx, payment_id: int) -> list[str]:
     return [found.resource_key for found in rows]
 
 
-def _release(tx: Tx, row: Row[Any]) -> None:
+def _release(tx: Tx, row: Row[Any], head: Head) -> None:
+    second_line.note(tx, row.chain, head)
     tx.execute(update(resource).where(resource.c.payment_id == row.id).values(live=None))
     payment_books.undo_intent(tx, row)
     reason = row.declined or row.status_reason

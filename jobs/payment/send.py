@@ -11,9 +11,11 @@ from sqlalchemy import Row, update
 
 from jobs import alarms
 from jobs.payment import books as payment_books
+from jobs.payment import second_line
 from jobs.payment.contents import stored
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, chain_row, require_healthy
+from jobs.signer import SignerRefused
 from ledger import halts, policy
 from ledger.db import Tx
 from ledger.errors import SigningHalted, TransactionRefused
@@ -84,13 +86,17 @@ class Sight:
 def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     """Send the newest stored bytes, again and again if need be; a refusal is judged by what the node knows."""
     known = services.database.read(lambda tx: _candidates(tx, row))
-    wallet = services.wallet(row.chain)
+    wallet, signed = services.wallet(row.chain), stored(known[0], row)
     held_back = services.database.read(lambda tx: halts.nothing_leaves(tx, row.chain))
     if held_back is not None:
         return _held_back(row, services, known, held_back)
     refusal, invalid = None, False
     try:
-        wallet.broadcast(stored(known[0], row))
+        services.require_signer().check_sendable(row.public_id, signed)
+    except SignerRefused as error:
+        second_line.not_ours(services, row.chain, error)
+    try:
+        wallet.broadcast(signed)
     except TransactionRefused as error:
         refusal, invalid = error.detail, error.invalid
     sights = _look(row, services, known)
@@ -164,7 +170,7 @@ def _fee_of(mined: Sight) -> int:
 
 def _failed(row: Row[Any], services: Services, mined: Sight, values: dict[str, Any]) -> Outcome:
     """Reverted: let go, with its fee booked, once no reorganisation can make it pay after all."""
-    if _is_final(row, services, mined.status):
+    if is_final(row, services, mined.status):
         return Reverted(values=values | {"declined": payment_books.REVERTED}, reason=payment_books.REVERTED)
     shown = partial(payment_books.project, state="confirming", reason="reverting", txid=mined.candidate.txid)
     return StillWaiting(values=values, due_us=WATCH_US, reason="reverting", effect=lambda tx, r: shown(tx, r.id))
@@ -177,7 +183,7 @@ def _not_as_promised(mined: Sight, values: dict[str, Any]) -> Contested:
     return Contested(values=values, reason="not_as_promised", detail=detail, due_us=None, effect=effect)
 
 
-def _is_final(row: Row[Any], services: Services, status: TxStatus) -> bool:
+def is_final(row: Row[Any], services: Services, status: TxStatus) -> bool:
     if status.final:
         return True
     known = services.database.read(lambda tx: chain_row(tx, row.chain))
@@ -224,7 +230,7 @@ def watch_settled(row: Row[Any], services: Services) -> Outcome:
     status = services.wallet(row.chain).look_up(stored(settled, row))
     services.database.read(lambda tx: require_healthy(tx, row.chain))
     if status.state is TxState.CONFIRMED and _fee_of(Sight(settled, status)) == row.fee_units:
-        if _is_final(row, services, status):
+        if is_final(row, services, status):
             return Final(values={"height": status.height}, due_us=None, effect=_let_coins_go)
         return StillWaiting(values={"height": status.height}, due_us=SETTLED_US)
     effect = lambda tx, r: payment_books.unsettle(tx, r, "reorganised")  # noqa: E731  one expression, named by its use

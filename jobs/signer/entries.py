@@ -84,7 +84,7 @@ def rows_of(entry: Entry) -> Iterator[Row]:
         for asset, part, units in body["outflow"]:
             yield "outflow", (payment, asset, part, units, entry.at)
     if entry.kind == "candidate":
-        yield "candidate", (payment, body["txid"], body["digest"], dumps(body["resources"]), entry.number)
+        yield "candidate", (payment, body["txid"], entry.number)
     if entry.kind in ("signed", "candidate"):
         for resource in body["claims"]:
             yield "bound", (chain, resource, payment)
@@ -140,8 +140,7 @@ _TABLES = {
     PRIMARY KEY (payment, asset, part)
 ) STRICT;""",
     "candidate": """CREATE TABLE IF NOT EXISTS candidate (
-    payment TEXT NOT NULL, txid TEXT NOT NULL, digest TEXT NOT NULL, resources TEXT NOT NULL, number INTEGER NOT NULL,
-    PRIMARY KEY (payment, txid)
+    payment TEXT NOT NULL, txid TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (payment, txid)
 ) STRICT;""",
     "bound": """CREATE TABLE IF NOT EXISTS bound (
     chain TEXT NOT NULL, resource TEXT NOT NULL, payment TEXT NOT NULL, PRIMARY KEY (chain, resource, payment)

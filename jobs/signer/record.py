@@ -18,6 +18,7 @@ from typing import Any
 
 from jobs.signer.entries import KEYS, Entry, Head, dumps, follows, link, rows_of, schema, sha256
 from ledger.errors import CofferError
+from wallets.protocol import SignedTransaction
 
 FILE = "record.sqlite3"
 
@@ -37,6 +38,12 @@ class Candidate:
     txid: str
     resources: tuple[str, ...]
     digest: str
+    draft: str  #: what its wallet wants to know of it to find it again
+
+    @property
+    def transaction(self) -> SignedTransaction:
+        """Enough of it to be looked up; its bytes are in the database alone."""
+        return SignedTransaction(self.txid, "", 0, self.resources, self.draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +67,9 @@ class Known:
 class Record:
     """The file, and what it says. Methods that only read take no lock."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] | None = None) -> None:
         self.path = path
-        self._clock = clock
+        self._clock = clock or (lambda: time.time())  # looked up anew each time
 
     @classmethod
     def open(cls, folder: Path) -> Record:
@@ -73,7 +80,7 @@ class Record:
         return cls(path)
 
     @classmethod
-    def make(cls, folder: Path, clock: Callable[[], float] = time.time) -> Record:
+    def make(cls, folder: Path, clock: Callable[[], float] | None = None) -> Record:
         """The record in a folder, made empty if there is none."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         record = cls(folder / FILE, clock)
@@ -217,11 +224,11 @@ class View:
 
     def candidates(self, payment: str) -> tuple[Candidate, ...]:
         """The bytes that were signed for a payment, the oldest first."""
-        query = "SELECT txid, resources, digest FROM candidate WHERE payment = ? ORDER BY number"
-        return tuple(
-            Candidate(txid, tuple(json.loads(resources)), digest)
-            for txid, resources, digest in self.all(query, payment)
+        query = (
+            "SELECT e.body FROM candidate c JOIN entry e ON e.number = c.number WHERE c.payment = ? ORDER BY e.number"
         )
+        bodies = [json.loads(body) for (body,) in self.all(query, payment)]
+        return tuple(Candidate(b["txid"], tuple(b["resources"]), b["digest"], b["draft"]) for b in bodies)
 
     def released(self, payment: str) -> str | None:
         """Why a payment was let go; the chain's word where it was given."""
