@@ -36,8 +36,7 @@ def prepare(stack: SoakStack, shop: Shop, world: World) -> tuple[list[str], dict
     whole = {coin.code: coin.units(amount) for coin, amount in FIRST.items()}
     until(lambda: all(_available(shop, account) == whole for account in accounts), "the first deposits")
     until(lambda: _booked(stack), "the house's money")
-    for coin, amount in INVENTORY.items():
-        stack.cli("inventory", "fund", coin.code, amount, "--as", "soak")
+    stack.operate(["inventory", "fund", coin.code, amount] for coin, amount in INVENTORY.items())
     _collect(stack, world)
     return accounts, homes
 
@@ -50,9 +49,9 @@ def _set_rules(stack: SoakStack) -> None:
         "ETH": {"withdrawal_confirmations": 2, "payment_bump_after_seconds": 60},
         "USDT": {"withdrawal_confirmations": 2, "payment_bump_after_seconds": 60},
     }
-    for asset, values in rules.items():
-        for name, value in values.items():
-            stack.cli("policy", "set", asset, name, str(value), "--as", "soak")
+    stack.operate(
+        ["policy", "set", asset, name, str(value)] for asset, values in rules.items() for name, value in values.items()
+    )
 
 
 def _lay_in(stack: SoakStack, world: World) -> None:

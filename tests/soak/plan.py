@@ -41,6 +41,7 @@ REQUESTS: Mapping[tuple[str, str], Sequence[bytes]] = {
 WIRES = (
     *REQUESTS,
     ("api", "redis"), ("worker-bitcoin", "redis"), ("worker-monero", "redis"), ("worker-ethereum", "redis"),
+    ("monero-wallet-rpc", "monerod"),
 )  # fmt: skip
 
 #: Deeper than what makes a small deposit money: 1, 12 and 12 confirmations. Monero's goes as far as was once seen.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from devstack.chains import ChainNodes, EthereumNodes
+from devstack.chains import ChainNodes, EthereumNodes, MoneroNodes
 from devstack.roles import CHAINS
 from devstack.stack import Database, Stack
 from tests.soak.proxy import Exchange, Wire
@@ -30,9 +31,9 @@ class SoakStack(Stack):
     """`wires` are by (role, server), and ("shop", "api") is the shop's own."""
 
     def __init__(self, folder: Path, db: Database, chains: Collection[str] = CHAINS) -> None:
-        super().__init__(folder, db, chains=chains, token=True, outward=True)
         self.exchange = Exchange()
         self.wires: dict[tuple[str, str], Wire] = {}
+        super().__init__(folder, db, chains=chains, token=True, outward=True)
         self._wire("shop", "api", self.api_port)
 
     @property
@@ -56,6 +57,10 @@ class SoakStack(Stack):
             if setting in found and not found[setting].startswith("sqlite"):
                 found[setting] = self._through(role, server, found[setting])
         return found
+
+    def operate(self, commands: Iterable[Sequence[str]]) -> None:
+        """Commands of an operator, one after another; DaemonFailed at the first that fails."""
+        self._run("tests.soak.commands", json.dumps([[*command, "--as", "soak"] for command in commands]))
 
     def heal(self) -> None:
         for wire in self.wires.values():
@@ -85,4 +90,9 @@ class SoakStack(Stack):
     def _nodes(self, chain: str, block_seconds: int | None) -> ChainNodes:
         if chain == "ethereum":
             return EthereumNodes(self.folder, block_seconds, states_max=_STATES_MAX)
-        return super()._nodes(chain, block_seconds)
+        nodes = super()._nodes(chain, block_seconds)
+        if isinstance(nodes, MoneroNodes):
+            direct, wallet = nodes.node.rpc.port, nodes.wallet_rpc.daemon
+            wire = self._wire("monero-wallet-rpc", "monerod", direct)
+            wallet.command = [word.replace(f"127.0.0.1:{direct}", f"127.0.0.1:{wire.port}") for word in wallet.command]
+        return nodes
