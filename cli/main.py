@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "db": ("cli.database", "db", "Make and check the database."),
     "backup": ("cli.backup", "backup", "Copy everything into a folder, while it works."),
     "restore": ("cli.backup", "restore", "Put a backup in place, into quarantine."),
+    "quarantine": ("cli.quarantine", "quarantine_", "What a restore left to be looked into."),
     "projects": ("cli.projects", "projects", "Shops: who keys, accounts and references belong to."),
     "keys": ("cli.keys", "keys", "API keys."),
     "policy": ("cli.policy", "policy", "Limits, confirmations and fees of an asset."),

@@ -91,6 +91,15 @@ def _with_wallet(tx: Tx) -> list[str]:
     return [row.name for row in tx.all(query)]
 
 
+def patient(settings: Settings) -> Settings:
+    """The settings for reading a chain anew: by whoever may ask a node for that, and for as long as it takes."""
+    day = 86_400
+    longer = {"bitcoin_rpc_timeout_seconds": day, "monero_rpc_timeout_seconds": day}
+    return settings.model_copy(
+        update=longer | {"bitcoin_rpc_url": settings.bitcoin_backup_rpc_url or settings.bitcoin_rpc_url}
+    )
+
+
 def mac_key(settings: Settings) -> bytes:
     if settings.row_mac_key is None:
         raise InvalidInput("/COFFER_ROW_MAC_KEY", "is needed: it seals the backup")

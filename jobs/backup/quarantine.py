@@ -45,12 +45,13 @@ class Beginning:
 def begin(tx: Tx, begun: Beginning, books: Mapping[str, AddressBook]) -> None:
     """Write the quarantine into a database that nobody uses yet."""
     known = marks.read(tx)
-    values = {"backup_id": begun.backup_id, "taken_at": begun.taken_at, "record": begun.record, "actor": begun.actor}
-    tx.execute(insert(restoration).values(values | {"marks": known, "report": {}, "restored_at": tx.now}))
     why = f"restored from backup {begun.backup_id} of {when(begun.taken_at)}: what happened since is not known here"
     for name in chains_in_use(tx):
         halting.stop(tx, name, CAUSE, why, begun.actor)
+        known["chains"][name]["apart"] = books[name].apart
         _set_aside(tx, name, begun.skip, books[name])
+    values = {"backup_id": begun.backup_id, "taken_at": begun.taken_at, "record": begun.record, "actor": begun.actor}
+    tx.execute(insert(restoration).values(values | {"marks": known, "report": {}, "restored_at": tx.now}))
     for flow in PAUSED:
         pauses.stop(tx, pauses.EVERYTHING, flow, why[:255], _ENGINE)
     audit.record(tx, begun.actor, "restore", begun.backup_id, {"record": begun.record, "skip": begun.skip})
@@ -89,6 +90,17 @@ def set_aside(row: Row[Any], name: str, next_index: int) -> range:
     """The indices of a chain that may have been given out after the backup: at least those, whoever has them now."""
     first = int(row.marks["chains"][name]["next_index"])
     return range(first, max(first, next_index))
+
+
+def place_of(tx: Tx, name: str, text: str) -> int | None:
+    """The index of an address that no row here gave to anybody, where money lies apart and such a one may have been
+    given out in the life that was lost."""
+    row = tx.first(select(restoration).order_by(restoration.c.id.desc()).limit(1))
+    if row is None or not row.marks["chains"].get(name, {}).get("apart"):
+        return None
+    r = ready_address.c
+    found = tx.value(select(r.idx).where(r.chain == name, r.address == text))
+    return None if found is None else int(found)
 
 
 def note(tx: Tx, name: str, found: Mapping[str, Any]) -> None:

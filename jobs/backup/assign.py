@@ -1,0 +1,64 @@
+"""Whose an address is that was given out after the backup: the shop knows, and an operator says it."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select, update
+
+from jobs.assets import asset_of
+from jobs.resolve import by_hand
+from jobs.services import Services
+from ledger import audit
+from ledger.accounts import HOUSE_ACCOUNT
+from ledger.db import Tx
+from ledger.errors import InvalidInput, NotFound, StateConflict
+from ledger.ids import new_id
+from ledger.schema import account, address, deposit, ready_address
+
+
+def give(services: Services, text: str, account_id: str, code: str, actor: str) -> list[str]:
+    """Make an address of an index that was set aside an account's own; the public ids of deposits credited by that.
+
+    Raises `InvalidInput`, `NotFound` for an address that no restore set aside, `StateConflict` for somebody's.
+    """
+
+    def unit(tx: Tx) -> list[str]:
+        asset = asset_of(tx, code)
+        if asset is None:
+            raise InvalidInput("/asset", f"{code} is not an asset of this installation")
+        book = services.address_book(asset.chain)
+        _take(tx, asset.chain, book.parse(text), code, account_id, apart=book.apart, actor=actor)
+        return _credit(tx, asset.chain, book.parse(text), account_id, actor)
+
+    return services.database.run(unit, "quarantine_give")
+
+
+def _take(tx: Tx, chain: str, text: str, code: str, account_id: str, *, apart: bool, actor: str) -> None:
+    owner = tx.first(select(account).where(account.c.public_id == account_id))
+    if owner is None or owner.id == HOUSE_ACCOUNT:
+        raise NotFound(f"no customer's account {account_id}")
+    r, a = ready_address.c, address.c
+    index = tx.value(select(r.idx).where(r.chain == chain, r.address == text))
+    if index is None:
+        raise NotFound("no index that a restore set aside has this address")
+    taken = tx.first(select(a.public_id).where(a.chain == chain, a.idx == index))
+    if taken is not None:
+        raise StateConflict(f"the address is somebody's: {taken.public_id}")
+    values = {"public_id": new_id("ad"), "chain": chain, "idx": index, "address": text, "state": "ready"}
+    values |= {"account_id": owner.id, "project_id": owner.project_id, "asset": code, "received_units": 0}
+    values |= {"purpose_kind": "balance", "purpose_id": owner.id, "apart": int(apart), "version": 1}
+    row_id = tx.insert(insert(address).values(values | {"created_at": tx.now, "updated_at": tx.now}))
+    d = deposit.c
+    unowned = (d.chain == chain) & (d.address == text) & d.address_id.is_(None)
+    mine = {"address_id": row_id, "account_id": owner.id, "project_id": owner.project_id}
+    tx.execute(update(deposit).where(unowned).values(mine))
+    audit.record(tx, actor, "quarantine.give", text, {"account": account_id, "asset": code})
+
+
+def _credit(tx: Tx, chain: str, text: str, account_id: str, actor: str) -> list[str]:
+    """Those that were deep enough to be held; the others are credited like any when they are."""
+    d = deposit.c
+    held = (d.chain == chain) & (d.address == text) & (d.state == "held")
+    ids = [row.public_id for row in tx.all(select(d.public_id).where(held).order_by(d.id))]
+    for public_id in ids:
+        by_hand.credit_deposit(tx, public_id, account_id, actor)
+    return ids

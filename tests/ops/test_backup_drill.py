@@ -1,0 +1,202 @@
+"""The drill: a backup, more traffic, everything lost, a restore. Nothing is paid twice, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ledger.db import Database
+from ledger.schema import account, deposit, withdrawal
+from tests.flows.engine import Engine
+from tests.ops.installation import Installation
+
+Installer = Callable[..., Installation]
+
+
+@dataclass
+class Drill:
+    """An installation on the model chain, the life that it loses, and the one that goes on from the backup."""
+
+    shop: Installation
+    payees: dict[str, int] = field(default_factory=dict)  #: address -> what it was promised
+
+    @property
+    def engine(self) -> Engine:
+        return self.shop.engine
+
+    @property
+    def backup_folder(self) -> str:
+        return str(self.shop.folder / "backup")
+
+    def withdraw(self, account_id: int, units: int, **more: str) -> int:
+        payee = self.shop.chain.outside_address()
+        self.payees[payee] = units
+        return self.engine.withdraw(account_id, units, payee, **more)
+
+    def mine(self, blocks: int = 6) -> None:
+        self.shop.chain.mine(blocks)
+        self.engine.tick(3)
+
+    def lose(self, *, record: bool) -> None:
+        """The machine is gone: database and wallet, and with `record` the signer's record too. The chain is not."""
+        self.shop.database.close()
+        for lying in self.shop.folder.glob("coffer.sqlite3*"):
+            lying.unlink()
+        with self.shop.chain.state(write=True) as s:
+            s.wallets.clear()
+        if record:
+            shutil.rmtree(self.shop.folder / "signer")
+
+    def restore(self, *options: str) -> None:
+        self.shop.said("restore", self.backup_folder, *options)
+        self.shop.database = Database(self.shop.url)
+        self.shop.engine = Engine(self.shop.folder, self.shop.database, self.shop.chain)
+
+    def received(self) -> dict[str, int]:
+        return {payee: self.shop.chain.received(payee) for payee in self.payees}
+
+    def state(self, withdrawal_id: int) -> tuple[str, str | None]:
+        row = self.engine.row(withdrawal, withdrawal_id)
+        return row.state, row.status_reason
+
+
+@pytest.fixture
+def drill(install: Installer) -> Drill:
+    return Drill(install())
+
+
+def backed_up(drill: Drill) -> dict[str, int]:
+    """Traffic and a backup in the middle of it: one withdrawal settled, one sent, one that waits; and one account."""
+    engine = drill.engine
+    rich = engine.funded(9_000_000)
+    found = {"rich": rich, "settled": drill.withdraw(rich, 100_000)}
+    engine.tick()
+    drill.mine()
+    found["sent"] = drill.withdraw(rich, 200_000)
+    engine.tick()
+    found["waiting"] = drill.withdraw(rich, 300_000)
+    drill.shop.said("backup", drill.backup_folder)
+    return found
+
+
+def lost_life(drill: Drill) -> str:
+    """What was done after the backup: the waiting one is paid, another is asked for and paid, somebody gets an address
+    and pays in. Returns that address."""
+    engine = drill.engine
+    engine.tick()
+    drill.mine()
+    newcomer = engine.account("newcomer")
+    home = str(engine.address(newcomer).address)
+    drill.shop.chain.fund(home, 700_000, blocks=6)
+    engine.tick(2)
+    drill.withdraw(newcomer, 50_000)
+    engine.tick()
+    drill.mine()
+    assert engine.available(newcomer) == 700_000 - 50_000 - 2_000
+    return home
+
+
+@pytest.mark.parametrize("record", [False, True], ids=["record survives", "record is lost too"])
+def test_after_a_restore_nobody_is_paid_twice(drill: Drill, record: bool) -> None:
+    rows = backed_up(drill)
+    lost_life(drill)
+    paid = drill.received()
+    assert paid == drill.payees
+    drill.lose(record=record)
+    drill.restore()
+    drill.engine.tick(3)
+    drill.mine(110)
+    assert drill.received() == paid, "nothing leaves in quarantine"
+    assert drill.state(rows["sent"])[0] == "completed", "what was out is followed all the same"
+
+    refused = drill.shop.refused("quarantine", "lift", "bitcoin")
+    assert "unexplained" in refused
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "each was looked at", "--as", "me")
+    drill.engine.tick(5)
+    drill.mine(110)
+    drill.engine.tick(5)
+    assert drill.received() == paid
+    assert drill.state(rows["waiting"]) == ("review", "restored")
+
+
+def test_money_that_came_to_addresses_given_out_since_is_credited(drill: Drill) -> None:
+    backed_up(drill)
+    home = lost_life(drill)
+    later = str(drill.engine.address(drill.engine.account("later")).address)
+    drill.lose(record=False)
+    drill.restore()
+    drill.shop.chain.fund(later, 40_000, blocks=6)
+    drill.shop.coffer("quarantine")
+    drill.engine.tick(3)
+    held = {row.address: row for row in drill.engine.rows(deposit) if row.state == "held"}
+    assert {address: row.units for address, row in held.items()} == {home: 700_000, later: 40_000}
+
+    newcomer = drill.engine.account("newcomer")
+    public_id = drill.engine.row(account, newcomer).public_id
+    said = drill.shop.said("quarantine", "give", home, public_id, "--asset", "BTC")
+    assert held[home].public_id in said
+    assert drill.engine.available(newcomer) == 700_000
+    drill.shop.said("quarantine", "give", later, public_id, "--asset", "BTC")
+    drill.shop.chain.fund(later, 5_000_000, blocks=6)
+    drill.engine.tick(3)
+    assert drill.engine.available(newcomer) == 700_000 + 40_000 + 5_000_000
+    assert "somebody's" in drill.shop.refused("quarantine", "give", home, public_id, "--asset", "BTC")
+
+
+def test_an_address_of_the_lost_life_is_given_to_nobody_else(drill: Drill) -> None:
+    backed_up(drill)
+    home = lost_life(drill)
+    drill.lose(record=False)
+    drill.restore()
+    fresh = {str(drill.engine.address(drill.engine.account()).address) for _ in range(20)}
+    assert home not in fresh
+
+
+def test_the_quarantine_tells_what_happened_since(drill: Drill) -> None:
+    rows = backed_up(drill)
+    home = lost_life(drill)
+    drill.lose(record=False)
+    drill.restore()
+    result = drill.shop.coffer("quarantine", "--json")
+    assert result.exit_code == 1
+    found = {(f["kind"], f["open"]) for f in json.loads(result.stdout)[0]["findings"]}
+    assert {("signed", True), ("books", True), ("deposit", False)} <= found
+    waiting = drill.engine.row(withdrawal, rows["waiting"]).public_id
+    text = json.dumps(json.loads(result.stdout))
+    assert waiting in text
+    assert home in text
+
+
+def test_a_node_that_knows_less_than_the_backup_is_waited_for(drill: Drill, tmp_path: Path) -> None:
+    backed_up(drill)
+    shutil.copy(tmp_path / "chain", tmp_path / "younger")
+    drill.mine(3)
+    folder = drill.backup_folder
+    drill.shop.said("backup", f"{folder}-2")
+    drill.lose(record=False)
+    shutil.copy(tmp_path / "younger", tmp_path / "chain")
+    with drill.shop.chain.state(write=True) as s:
+        s.wallets.clear()
+    drill.shop.said("restore", f"{folder}-2")
+    refused = drill.shop.refused("quarantine", "lift", "bitcoin", "--accept", "in a hurry")
+    assert "before it has caught up" in refused
+
+
+def test_deposits_are_credited_and_nothing_moves_between_customers_in_quarantine(drill: Drill) -> None:
+    rows = backed_up(drill)
+    drill.lose(record=False)
+    drill.restore()
+    with drill.shop.database.engine.connect() as connection:
+        home = connection.execute(select(deposit.c.address)).scalars().first()
+    before = drill.engine.available(rows["rich"])
+    drill.shop.chain.fund(str(home), 60_000, blocks=6)
+    drill.engine.tick(2)
+    assert drill.engine.available(rows["rich"]) == before + 60_000
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "nothing else was done")
+    assert "transfers" in drill.shop.said("status"), "two chains are still in quarantine"
