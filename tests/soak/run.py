@@ -10,30 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from devstack.demo.figures import COINS
 from devstack.process import DaemonFailed
 from devstack.stack import Database
 from tests.integration.storefront import Shop
-from tests.soak.book import Book, Order
+from tests.soak.book import Book
 from tests.soak.chaos import Chaos
 from tests.soak.ground import prepare, until
 from tests.soak.outside import World
 from tests.soak.plan import plan
+from tests.soak.rest import Rest
 from tests.soak.stack import SoakStack
 from tests.soak.traffic import Traffic
 from tests.soak.verdict import Api, Verdict, judge, stalls
 
 #: A shop gives up on a call after this long.
 PATIENCE_SECONDS = 300.0
-#: How long after the last act everything must have come to rest.
-REST_SECONDS = 900.0
 #: An operator has ether and tokens collected this often.
 SWEEP_SECONDS = 120.0
 _TOLD_SECONDS = 60.0
-_OVER = frozenset({"released", "refunded", "resolved", "expired", "cancelled"})
-_SWAP_OVER = frozenset({"executed", "completed", "refunded", "expired"})
 
 
 @dataclass
@@ -81,16 +77,15 @@ class Soak:
         return result
 
     def _end(self) -> Result:
-        chaos, wrong = self.chaos, []
+        chaos = self.chaos
         clock = time.monotonic()
         chaos.settle(180)
         self.traffic.stop(PATIENCE_SECONDS + 30)
         self._over.set()
-        try:
-            until(self._at_rest, "everything to come to its end", REST_SECONDS)
-        except TimeoutError as error:
-            wrong += [str(error), *self.unfinished()]
-        rest = time.monotonic() - clock
+        rest = Rest(self.stack, self.api, self.world, self.book, self.traffic, self.tell)
+        wrong = rest.come()
+        chaos.others["an operator's decisions"] += rest.decisions
+        seconds = time.monotonic() - clock
         self.world.stop_mining()
         for coin in COINS:
             try:
@@ -102,72 +97,7 @@ class Soak:
         lost = sum(wire.replies_lost for wire in self.stack.wires.values())
         alarms = [f"{a['code']}: {a['detail']}" for a in json.loads(self.stack.cli("alarms", "--json"))]
         chaos.stop()
-        return Result(chaos.kills, chaos.others, self.book.done, self.book.refused, {}, alarms, lost, rest, verdict)
-
-    # --- coming to rest ------------------------------------------------------------------------------------------
-
-    def _at_rest(self) -> bool:
-        found = self.unfinished()
-        if found:
-            self._help_orders()
-            for chain in self.world.chains.values():
-                chain.mine(1)
-        return not found
-
-    def unfinished(self) -> list[str]:
-        """What has not come to its end, a line each."""
-        found = [
-            f"withdrawal {w['id']} of {w['asset']} is {w['status']} ({w['status_reason']})"
-            for w in self.api.all_of("/withdrawals")
-            if w["status"] != "completed"
-        ]
-        found += [
-            f"deposit {d['id']} of {d['asset']} is {d['status']} ({d['status_reason']})"
-            for d in self.api.all_of("/deposits")
-            if d["status"] not in ("credited", "final", "reversed")
-        ]
-        found += [f"escrow {e['id']} is {e['status']} ({e['status_reason']})" for e in self._open_escrows()]
-        found += [f"swap {s['id']} is {s['status']} ({s['status_reason']})" for s in self._open_swaps()]
-        paid = self.world.paid_in()
-        mined = self.world.mined(paid)
-        rows = {(d["asset"], d["txid"]): d["status"] for d in self.api.all_of("/deposits")}
-        for one in paid:
-            told = rows.get((one.asset, one.txid))
-            if (told in ("credited", "final")) != (one in mined):
-                found.append(f"{one.asset} {one.txid} is {told}, and {'in a' if one in mined else 'in no'} block")
-        return found
-
-    def _open_escrows(self) -> list[dict[str, Any]]:
-        return [e for e in self.api.all_of("/escrows") if e["status"] not in _OVER]
-
-    def _open_swaps(self) -> list[dict[str, Any]]:
-        return [s for s in self.api.all_of("/swaps") if s["status"] not in _SWAP_OVER]
-
-    def _help_orders(self) -> None:
-        """Orders whose payment was forgotten with a pool, or taken back, are paid again; funded ones are ended."""
-        for shown in self._open_escrows():
-            order = self.book.escrows.get(shown["id"])
-            if order is None:
-                continue
-            if shown["status"] == "funded":
-                self.traffic.end(order)
-            elif shown["address"] is None:
-                self.traffic.ask("cancel", f"/escrows/{order.id}/cancel", {})
-            else:
-                order.home = shown["address"]
-                self._pay_again(order)
-        for shown in self._open_swaps():
-            order = self.book.swaps.get(shown["id"])
-            if order is not None and shown["status"] == "awaiting_deposit" and shown["deposit"]["address"]:
-                order.home = shown["deposit"]["address"]
-                self._pay_again(order)
-
-    def _pay_again(self, order: Order) -> None:
-        made = [one for one in self.world.paid if one.address == order.home]
-        if made and self.world.waits(made[-1]):
-            return
-        if not self.world.mined(made):
-            self.traffic.pay(order)
+        return Result(chaos.kills, chaos.others, self.book.done, self.book.refused, {}, alarms, lost, seconds, verdict)
 
     def _reconciled(self, asset: str) -> bool:
         try:

@@ -151,11 +151,14 @@ class Traffic:
         """A funded escrow goes the way it was meant to go."""
         path = f"/escrows/{order.id}"
         if order.ending == "resolve":
-            coin = _coin(order.asset)
             if self.ask("dispute", f"{path}/dispute", {"reason": "soak"}) is not None:
-                self.ask("resolve", f"{path}/resolve", {"vendor_amount": coin.show(order.units // 3)})
+                self.resolve(order)
         else:
             self.ask(order.ending, f"{path}/{order.ending}", {})
+
+    def resolve(self, order: Order) -> None:
+        amount = _coin(order.asset).show(order.units // 3)
+        self.ask("resolve", f"/escrows/{order.id}/resolve", {"vendor_amount": amount})
 
     def _order(self, random: Random) -> bool:
         """An escrow with an address of its own, which a payer pays to; `tend` ends it later."""
