@@ -46,6 +46,17 @@ class SimChain(FakeChain):
         if self._machine.odds.lie and self._machine.rng.random() < self._machine.odds.lie / 2:
             self.late.append(tx)
 
+    def unspent(self, wallet: str) -> dict[str, int]:
+        """What a wallet has, pool and chain, by outpoint."""
+        with self.state() as s:
+            owned = self.owned(s, wallet)
+            return {
+                f"{txid}:{vout}": output.units
+                for txid in (*s.height_of, *s.pool)
+                for vout, output in enumerate(s.txs[txid].outputs)
+                if output.address in owned and f"{txid}:{vout}" not in s.spender
+            }
+
     def haunt(self, tx: Tx) -> bool:
         """Bytes that were sent at some time come in again from somewhere; whether the pool takes them."""
         with self.state(write=True) as s:

@@ -37,8 +37,8 @@ Owned = dict[tuple[int, str, str], int]
 
 def check(world: World) -> list[str]:
     found = [*books(world), *holds(world), *deposits(world), *payments(world), *requests(world), *accounts(world)]
-    found += [*quiet(world), *chains(world), *histories(world)]
-    return found
+    found += [*quiet(world), *chains(world)]
+    return found + reports(world) if world.seed % 10 == 0 else found
 
 
 def units(text: str) -> int:
@@ -196,13 +196,27 @@ def quiet(world: World) -> list[str]:
     for name, subject, detail in world.rows("SELECT name, subject, detail FROM alarm"):
         if name not in _EXPECTED_ALARMS:
             found.append(f"I9: alarm {name} of {subject}: {detail}")
-    paid = {row[0] for row in world.rows("SELECT id FROM payment WHERE state = 'final'")}
+    paid = {row[0] for row in world.rows("SELECT id FROM payment WHERE state IN ('final', 'settled')")}
     live = world.rows("SELECT resource_key, payment_id FROM resource WHERE live = 1")
     return found + [f"I5: {key} belongs to payment {row_id}" for key, row_id in live if row_id not in paid]
 
 
 def chains(world: World) -> list[str]:
-    """I7: the chain holds what the books say, to the unit, and nothing is in flight."""
+    """I7: each wallet has in its chain what the books say, to the unit, and nothing is in flight."""
+    found: list[str] = []
+    posted = ledger(world)
+    for chain in world.used:
+        code = ASSETS[chain].code
+        house = {kind: units for (owner, kind, asset), units in posted.items() if asset == code}
+        in_flight, treasury = -house.get("in_flight", 0), -house["treasury_hot"]
+        held = sum(world.chains[chain].unspent(WALLETS[chain]).values())
+        if in_flight or held != treasury:
+            found.append(f"I7: the chain holds {held} {code}, the books say {treasury}, {in_flight} in flight")
+    return found
+
+
+def reports(world: World) -> list[str]:
+    """I7 by the engine's own word, and the chains of hashes: slower, and so for some runs only."""
     found: list[str] = []
     for chain in world.used:
         for report in reconcile.reconcile(world.workers[0].services, chain):
@@ -212,7 +226,7 @@ def chains(world: World) -> list[str]:
                 if getattr(report, f"{name}_units")
             }
             found += [f"I7: {report.asset}: {odd}"] if odd else []
-    return found
+    return found + histories(world)
 
 
 def histories(world: World) -> list[str]:
