@@ -70,6 +70,7 @@ def _as_json(found: Explanation, node: list[str]) -> dict[str, Any]:
     return {
         "subjects": found.subjects,
         "timeline": timeline,
+        "paid_for": found.trace,
         "node": node,
         "alarms": found.alarms,
         "next_steps": found.actions,
@@ -85,7 +86,12 @@ def _print(found: Explanation, node: list[str]) -> None:
     click.echo("\ntimeline")
     for moment in found.timeline:
         click.echo(_line(f"  {when(moment.at)}  {moment.subject}  {moment.what}"))
-    for title, lines in (("node", node), ("alarms", found.alarms), ("safe next steps", found.actions)):
+    for title, lines in (
+        ("money", found.trace),
+        ("node", node),
+        ("alarms", found.alarms),
+        ("safe next steps", found.actions),
+    ):
         if lines:
             click.echo(f"\n{title}")
             for line in lines:

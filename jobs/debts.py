@@ -49,14 +49,14 @@ def thaw_all(tx: Tx, debtor_id: int, asset: str) -> None:
     """The debt is paid, or written off: what was frozen for it (`jobs.escrow.frozen_parts`) may be spent again."""
     p = frozen_part.c
     query = select(frozen_part).join(deposit, deposit.c.id == p.deposit_id)
-    query = query.where(deposit.c.account_id == debtor_id, p.asset == asset, p.live == 1)
+    query = query.where(p.debtor_id == debtor_id, deposit.c.asset == asset, p.live == 1)
     for part in tx.all(query.order_by(p.id)):
         thaw(tx, part)
 
 
 def thaw(tx: Tx, part: Row[Any]) -> None:
     """Give one frozen part back to the account that has it; what that account owes is repaid first."""
-    if end_part(tx, part):
+    if end_part(tx, part) and part.place == "balance":
         holds.void(tx, part.hold_key, (part.kind, part.row_id))
         collect(tx, part.account_id, part.asset, f"thaw:{part.id}")
 

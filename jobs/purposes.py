@@ -15,6 +15,7 @@ from jobs import debts
 from jobs.deposit import requests as payment_requests
 from jobs.escrow.purpose import EscrowPurpose
 from jobs.swap.deposit import SwapPurpose
+from jobs.trace import dependants
 from ledger import accounts
 from ledger.accounts import Owner
 from ledger.db import Tx
@@ -47,6 +48,7 @@ class Balance:
 
     def take_back(self, tx: Tx, paid: Row[Any], home: Row[Any], owner: Owner, key: str, ref: tuple[str, int]) -> int:
         owed = debts.take_back(tx, owner[0], paid.asset, paid.units, key, ref)
+        dependants.freeze(tx, paid, owner[0], owed)
         payment_requests.count(tx, paid, -paid.units)
         return owed
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from jobs import debts, tasks, views
 from jobs.assets import asset_of
 from jobs.caller import Caller
+from jobs.escrow import frozen_parts
 from jobs.services import Services
 from jobs.withdrawal_terms import Order, Preview, priced
 from ledger import accounts, balances, halts, history, holds, pauses, policy
@@ -145,6 +146,7 @@ def give_back(tx: Tx, row: Row[Any], state: str, reason: str, actor: str | None 
     holds.void(tx, hold_key(row.id, row.holds), ("withdrawal", row.id))
     move(tx, row, state, reason=reason, actor=actor)
     debts.collect(tx, row.account_id, row.asset, f"withdrawal:{row.id}:{state}")
+    frozen_parts.follow(tx, ("withdrawal", row.id), [(row.account_id, row.units + row.fee_units)])
 
 
 def move(tx: Tx, row: Row[Any], state: str, **changes: Any) -> None:

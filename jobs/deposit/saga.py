@@ -14,9 +14,11 @@ from jobs import debts, holdings, purposes, views
 from jobs.backup import quarantine
 from jobs.deposit import check as deposit_check
 from jobs.deposit.state import State
+from jobs.escrow import frozen_parts
 from jobs.ownership import deposits as ownership_deposits
 from jobs.saga import SECOND, Outcome, Saga, Step
 from jobs.services import Services, is_deep, is_final, require_healthy
+from jobs.trace import dependants
 from ledger import accounts, history, pauses, policy, postings
 from ledger.db import Tx
 from ledger.errors import LedgerBroken, NodeNotReady
@@ -165,6 +167,7 @@ def _credit(tx: Tx, row: Row[Any]) -> None:
     owner = purpose.owner(tx, row, home)
     _book(owner, "credited", tx, row)
     purpose.credited(tx, row, home, owner)
+    frozen_parts.returned(tx, row)
     reason = home.purpose_kind if home.purpose_kind in _HOUSE_PURPOSES else "late" if row.late else None
     order = home.owner_kind == "order" and owner[0] == home.account_id
     ownership_deposits.booked(tx, row, owner, "credited", reason, order=order)
@@ -225,6 +228,7 @@ def _unbook(tx: Tx, row: Row[Any]) -> None:
         owed = purposes.of(home).take_back(tx, row, home, owner, key, ref)
     elif owner[1] == "available":  # held, and given to somebody by a person
         owed = debts.take_back(tx, owner[0], row.asset, row.units, key, ref)
+        dependants.freeze(tx, row, owner[0], owed)
     else:
         debts.reverse(tx, owner, row.asset, row.units, key, ref)
     _lay(tx, row, -row.units)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, or_, select, update
 
 from jobs import debts
+from jobs.escrow import frozen_parts
 from jobs.escrow import view as escrow_view
 from jobs.escrow.terms import Parts, columns, parts_of
 from jobs.views import View
@@ -116,6 +117,7 @@ class Draft:
             legs, got = [Leg(self._aside, order, owed), *legs], [(order, owed), *got]
         self._post(kind, legs)
         self.parts = after
+        frozen_parts.follow(self.tx, ("escrow", self.row.id), [(who[0], n) for who, n in got], left=after.held_units)
         self._owned(event, got, reason)
 
     def _owed_by_order(self, units: int) -> int:

@@ -6,23 +6,18 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import debts, moves, withdrawal
+from jobs import debts, moves
 from jobs.deposit import requests as payment_requests
 from jobs.escrow import books as escrow_books
-from jobs.escrow import frozen_parts
 from jobs.escrow import funding as escrow_funding
 from jobs.escrow.books import Draft
 from jobs.escrow.saga import move
 from jobs.escrow.state import ENDED, State
-from jobs.escrow.terms import Parts, parts_of
-from ledger import balances
+from jobs.escrow.terms import parts_of
+from jobs.trace import dependants
 from ledger.accounts import Owner
 from ledger.db import Tx
 from ledger.schema import escrow, ownership
-from ledger.schema import withdrawal as withdrawals
-
-#: A payout in one of these states can still be taken back, unless it has joined a payment.
-_UNSENT = ("pending_approval", "queued")
 
 
 class EscrowPurpose:
@@ -43,20 +38,20 @@ class EscrowPurpose:
             reason = "funding_returned" if row.state in ENDED else row.status_reason
             move(tx, draft, State(row.state), reason=reason)
             escrow_books.tell(tx, row, "funding_returned")
-        frozen_parts.returned(tx, paid)
 
     def take_back(self, tx: Tx, paid: Row[Any], home: Row[Any], owner: Owner, key: str, ref: tuple[str, int]) -> int:
         row = moves.lock(tx, escrow, home.purpose_id)
         payment_requests.count(tx, paid, -paid.units)
         in_escrow = owner[1] == escrow_books.PLACE
         if not in_escrow and not _had_funded(tx, row, paid):
-            return debts.take_back(tx, row.buyer_id, paid.asset, paid.units, key, ref)
+            owed = debts.take_back(tx, row.buyer_id, paid.asset, paid.units, key, ref)
+            dependants.freeze(tx, paid, row.buyer_id, owed)
+            return owed
         draft = Draft(tx, row)
         here = draft.taken_back(paid.id, paid.units, in_escrow=in_escrow)
         first = (escrow_books.PLACE, here)
         owed = debts.take_back(tx, row.buyer_id, paid.asset, paid.units, key, ref, first=first)
-        if owed:
-            _freeze(tx, row, draft.parts, paid, owed)
+        dependants.freeze(tx, paid, row.buyer_id, owed)
         _reversed(tx, row, draft)
         return owed
 
@@ -87,31 +82,6 @@ def _had_funded(tx: Tx, row: Row[Any], paid: Row[Any]) -> bool:
     o = ownership.c
     query = select(o.id).where(o.cause_kind == "deposit", o.cause_id == paid.id, o.event == "paid_in")
     return tx.value(query.where(o.subject_kind == "escrow", o.subject_id == row.id).limit(1)) is not None
-
-
-def _freeze(tx: Tx, row: Row[Any], parts: Parts, paid: Row[Any], owed: int) -> None:
-    """What the vendor got from it and has not spent may not be spent. A payout that has not joined a payment is taken
-    back for it."""
-    source = ("escrow", row.id)
-    got = parts.released_units - (parts.fee_taken_units if parts.fee_from == "vendor" else 0)
-    units = min(owed, got - frozen_parts.held(tx, source))
-    if units <= 0:
-        return
-    for payout in _unsent(tx, row):
-        if balances.get(tx, (row.vendor_id, "available"), row.asset) >= units:
-            break
-        withdrawal.give_back(tx, payout, "cancelled", "funding_reversed")
-    frozen_parts.freeze(tx, paid, source, row.vendor_id, units)
-
-
-def _unsent(tx: Tx, row: Row[Any]) -> list[Row[Any]]:
-    """Payouts of its releases that nothing was signed for, locked, the newest first."""
-    o, w = ownership.c, withdrawals.c
-    query = select(o.cause_id).where(o.subject_kind == "escrow", o.subject_id == row.id, o.event == "paid_out")
-    ids = [line.cause_id for line in tx.all(query)]
-    query = select(w.id).where(w.id.in_(ids), w.state.in_(_UNSENT), w.payment_id.is_(None))
-    made = withdrawal.lock_all(tx, [line.id for line in tx.all(query)])
-    return [one for one in reversed(made) if one.state in _UNSENT and one.payment_id is None]
 
 
 def _reversed(tx: Tx, row: Row[Any], draft: Draft) -> None:

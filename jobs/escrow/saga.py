@@ -13,6 +13,7 @@ from sqlalchemy import Row, select
 
 from jobs import moves
 from jobs.escrow import books as escrow_books
+from jobs.escrow import frozen_parts
 from jobs.escrow.books import Draft
 from jobs.escrow.state import State
 from jobs.escrow.terms import Parts, parts_of
@@ -101,10 +102,13 @@ def due_us(row: Row[Any], state: State, parts: Parts, reason: str | None, now: i
 
 
 def check_free(tx: Tx, row: Row[Any]) -> None:
-    """Nothing goes to the vendor while whoever paid for it may not spend. Raises `AccountFrozen`."""
+    """Nothing goes to the vendor while whoever paid for it may not spend, nor while it came from a deposit that has
+    left the chain. Raises `AccountFrozen`."""
     for account_id in (row.buyer_id, row.order_id):
         if account_id is not None:
             accounts.check_not_frozen(tx, account_id)
+    if frozen_parts.in_place(tx, ("escrow", row.id)):
+        raise AccountFrozen("what it was funded with came from a deposit that has left the chain")
 
 
 def _confirming(tx: Tx, row: Row[Any]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, exists, select, update
 
 from jobs import alarms, withdrawal
 from jobs.assets import contract_of
@@ -23,12 +23,16 @@ from jobs.tasks import Ran
 from ledger import pauses, policy
 from ledger.db import Tx
 from ledger.policy import AssetPolicy
-from ledger.schema import account, asset
+from ledger.schema import account, asset, frozen_part
 from ledger.schema import withdrawal as table
 from wallets.protocol import ChainBalance
 
 #: Queued withdrawals looked at in one run; more wait for the next, which follows at once.
 LOOK_MAX = 1_000
+#: Its money came from a deposit that has left the chain (`jobs.trace.dependants`).
+_KEPT_STILL = exists().where(
+    frozen_part.c.place == "withdrawal", frozen_part.c.place_id == table.c.id, frozen_part.c.live == 1
+)
 SHORT = "the hot wallet cannot pay this now; it waits for deposits or a refill"
 #: How long a withdrawal that the hot wallet cannot pay steps aside.
 ASIDE_US = 20 * SECOND
@@ -80,7 +84,7 @@ def _queued(tx: Tx, chain: str) -> list[tuple[str, list[Row[Any]], AssetPolicy, 
     for code in [r.code for r in tx.all(select(asset.c.code).where(asset.c.chain == chain))]:  # disabled ones too
         waiting = (w.chain == chain) & (w.asset == code) & (w.state == "queued") & w.payment_id.is_(None)
         query = select(table).join(account, account.c.id == w.account_id)
-        free = account.c.frozen_reason.is_(None) & (w.not_before <= tx.now)
+        free = account.c.frozen_reason.is_(None) & (w.not_before <= tx.now) & ~_KEPT_STILL
         rows = list(tx.all(query.where(waiting & free).order_by(w.id).limit(LOOK_MAX)))
         if rows and pauses.reason(tx, code, "withdrawals") is None:
             require_healthy(tx, chain)

@@ -11,7 +11,7 @@ from sqlalchemy import Row, select
 from jobs.assets import contract_of
 from jobs.signer import SignRequest
 from ledger.db import Tx
-from ledger.schema import account, approval, payment_item, withdrawal
+from ledger.schema import account, approval, frozen_part, payment_item, withdrawal
 from wallets.protocol import Call, Output, Proposal, SignedTransaction, Spend
 
 #: Purposes whose money leaves what we hold hot, so that the asset itself goes through `in_flight`.
@@ -26,7 +26,7 @@ class Contents:
     withdrawals: Sequence[Row[Any]]
     approvals: Mapping[int, list[tuple[str, str]]]
     items: Mapping[int, tuple[str, int]]
-    frozen: tuple[int, ...]  #: withdrawals whose account may not spend
+    frozen: tuple[int, ...]  #: withdrawals whose account may not spend, or whose money is kept still
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -51,12 +51,15 @@ def contents(tx: Tx, row: Row[Any]) -> Contents:
         account.c.id.in_([r.account_id for r in rows]), account.c.frozen_reason.is_not(None)
     )
     frozen = {r.id for r in tx.all(frozen_accounts)}
+    p = frozen_part.c
+    kept = select(p.place_id).where(p.place == "withdrawal", p.place_id.in_(ids), p.live == 1)
+    still = {r.place_id for r in tx.all(kept)} if ids else set()
     return Contents(
         _spend(tx, row, items),
         rows,
         approvals,
         {item.withdrawal_id: (item.address, item.units) for item in items if item.withdrawal_id is not None},
-        tuple(r.id for r in rows if r.account_id in frozen),
+        tuple(r.id for r in rows if r.account_id in frozen or r.id in still),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, Table, select, update
 
 from jobs import debts, purposes, tasks, views
+from jobs.escrow import frozen_parts
 from jobs.ownership import deposits as ownership_deposits
 from jobs.row_mac import RowMac
 from jobs.withdrawal import give_back, move
@@ -61,6 +62,7 @@ def credit_deposit(tx: Tx, public_id: str, account_id: str, actor: str) -> None:
     home = tx.first(select(address).where(address.c.id == row.address_id))
     if home is not None:  # what an escrow or a swap had passed on from it before the chain took it back is made good
         purposes.of(home).credited(tx, row, home, (owner.id, "available"))
+    frozen_parts.returned(tx, row)
     data = views.deposit(tx, row.id)
     history.emit(tx, owner.project_id, "deposit.credited", data["id"], data)
     order = owner.kind == "order"

@@ -11,6 +11,7 @@ from jobs.deposit import requests as payment_requests
 from jobs.swap import view as swap_view
 from jobs.swap.saga import SWAP
 from jobs.swap.state import COLLECTING, FUNDING_REVERSED, State
+from jobs.trace import dependants
 from ledger.accounts import Owner
 from ledger.db import Tx
 from ledger.schema import swap
@@ -42,12 +43,15 @@ class SwapPurpose:
         payment_requests.count(tx, paid, -paid.units)
         row = moves.lock(tx, swap, home.purpose_id)
         if owner[1] != "swap":
-            return debts.take_back(tx, owner[0], paid.asset, paid.units, key, ref)
+            owed = debts.take_back(tx, owner[0], paid.asset, paid.units, key, ref)
+            dependants.freeze(tx, paid, owner[0], owed)
+            return owed
         _stop(tx, row.refund_withdrawal_id)
         taken = min(paid.units, row.held_units)
         owed = debts.take_back(tx, owner[0], paid.asset, paid.units, key, ref, first=("swap", taken))
         if owed:
             _stop(tx, row.withdrawal_id)
+            dependants.freeze(tx, paid, owner[0], owed)
         values = {"held_units": row.held_units - taken, "received_units": row.received_units - taken}
         _stay(tx, moves.lock(tx, swap, row.id), FUNDING_REVERSED, values | {"requote_since": None})
         swap_view.tell(tx, row.id, FUNDING_REVERSED)

@@ -70,20 +70,29 @@ escrow = table(
     due_index("escrow"),
 )
 
-#: What a vanished deposit had paid for and nobody has spent yet: frozen by a hold until the deposit is back.
+#: Where a frozen part lies: in a hold of its own out of its account's balance, or in an escrow or a withdrawal that
+#: waits for it.
+FROZEN_PLACES = ("balance", "escrow", "withdrawal")
+
+#: What a vanished deposit had paid for and nobody has spent yet: frozen until the deposit is back.
 frozen_part = table(
     "frozen_part",
     key(),
     link("deposit_id", "deposit.id", index=True),
-    word("kind", 16),  # escrow or swap: what had passed the money on
+    link("debtor_id", "account.id", index=True),  # who owes for the deposit
+    word("kind", 16),  # escrow, swap or transfer: what had passed the money on
     Column("row_id", Id, nullable=False),
     link("account_id", "account.id"),
-    word("asset", 24),
+    word("asset", 24),  # another than the deposit's, where a swap lies between
     Column("units", Units, nullable=False),
+    word("place", 16),
+    Column("place_id", Id, nullable=True),  # of the escrow or withdrawal
     word("hold_key", 128, unique=True),
     Column("live", SmallInteger, nullable=True),  # 1, or NULL once it was thawed or taken
     moment("created_at"),
+    one_of("place", FROZEN_PLACES),
     *units_checks("units", positive=True),
+    Index("ix_frozen_part_place", "place", "place_id", "live"),
 )
 
 #: One asset's price in one currency, decided from several sources. Only rows with a price can be used.

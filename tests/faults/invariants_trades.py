@@ -127,7 +127,7 @@ def _frozen(tx: Tx) -> list[str]:
     open_ = {row.hold_key: row.id not in over for row in tx.all(select(hold))}
     return [
         f"frozen part {row.id} is {'live' if row.live else 'over'}, its hold is not"
-        for row in tx.all(select(frozen_part))
+        for row in tx.all(select(frozen_part).where(frozen_part.c.place == "balance"))
         if open_.get(row.hold_key) is not bool(row.live)
     ]
 

@@ -1,0 +1,101 @@
+"""What a deposit had paid for when it left the chain, and is not spent yet, is kept still: in balances, escrows and
+withdrawals, of any asset.
+
+Only as much as its depositor owes: what he can pay himself is taken from him alone. What was spent last is frozen
+first, because without the deposit that is what he could not have paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from jobs import withdrawal
+from jobs.escrow import frozen_parts
+from jobs.escrow.frozen_parts import Cause
+from jobs.payment import books as payment_books
+from jobs.trace import streams
+from jobs.trace.follow import Leaf, leaves, trace
+from ledger import accounts
+from ledger.accounts import HOUSE_ACCOUNT
+from ledger.db import Tx
+
+#: How often the trace is followed until it stands still: others spend while their balances are not locked yet.
+LOOKS_MAX = 4
+#: A withdrawal in one of these states can be taken back unless it has joined a payment.
+UNSENT = ("pending_approval", "queued")
+
+
+def freeze(tx: Tx, paid: Row[Any], debtor_id: int, owed: int) -> None:
+    """Keep still what others have from the deposit `paid`, up to the `owed` units that its reversal has just left the
+    account `debtor_id` owing."""
+    left = owed
+    for leaf in _settled(tx, paid, debtor_id) if owed else ():
+        share = min(left, leaf.share)
+        if share > 0:
+            left -= _keep(tx, paid, debtor_id, leaf, share)
+
+
+def _settled(tx: Tx, paid: Row[Any], debtor_id: int) -> Sequence[Leaf]:
+    """Where it is, with every balance locked in which it lies."""
+    found = _others(tx, paid, debtor_id)
+    for _ in range(LOOKS_MAX):
+        _lock(tx, found)
+        again = _others(tx, paid, debtor_id)
+        if [(leaf.path, leaf.step.left) for leaf in again] == [(leaf.path, leaf.step.left) for leaf in found]:
+            break
+        found = again
+    return found
+
+
+def _others(tx: Tx, paid: Row[Any], debtor_id: int) -> list[Leaf]:
+    """The debtor may spend nothing at all, and what is frozen stays so."""
+    found = trace(tx, paid)
+    if found is None:
+        return []
+    own = (debtor_id, HOUSE_ACCOUNT)
+    return [one for one in leaves(found.root) if one.step.account_id not in own and one.step.what != "frozen"]
+
+
+def _lock(tx: Tx, found: Sequence[Leaf]) -> None:
+    ids: set[int] = set()
+    for leaf in found:
+        ids |= set(accounts.find(tx, [(leaf.step.account_id, "available")], leaf.step.asset).values())
+    accounts.lock_balances(tx, ids)
+
+
+def _keep(tx: Tx, paid: Row[Any], debtor_id: int, leaf: Leaf, share: int) -> int:
+    """Freeze what stands for so much of the deposit, where it lies; how much of the deposit that is."""
+    step = leaf.step
+    cause = Cause(paid, debtor_id, leaf.source or step.ref)
+    units = -(-step.left * share // leaf.share)
+    if step.what == "withdrawn":
+        kept = _stop(tx, cause, step.ref[1], step.account_id, step.asset, units)
+    elif step.place == "available":
+        kept = frozen_parts.freeze(tx, cause, step.account_id, step.asset, units)
+    elif step.place == "escrow":
+        frozen_parts.mark(tx, cause, step.account_id, step.asset, units, ("escrow", _escrow(tx, leaf)))
+        kept = units
+    else:
+        kept = 0
+    return share * kept // units
+
+
+def _escrow(tx: Tx, leaf: Leaf) -> int:
+    """In which escrow the money of a leaf lies."""
+    (move,) = streams.moves(tx, streams.of_posting(leaf.step.number))
+    return streams.part_of(tx, "escrow", move)[0]
+
+
+def _stop(tx: Tx, cause: Cause, withdrawal_id: int, account_id: int, asset: str, units: int) -> int:
+    """Take a withdrawal back that has joined no payment; one of which nothing can be out yet waits."""
+    (row,) = withdrawal.lock_all(tx, [withdrawal_id])
+    if row.state in UNSENT and row.payment_id is None:
+        withdrawal.give_back(tx, row, "cancelled", "funding_reversed")
+        return frozen_parts.freeze(tx, cause, account_id, asset, units)
+    if row.payment_id is None or payment_books.intent_stands(tx, row.payment_id):
+        return 0
+    frozen_parts.mark(tx, cause, account_id, asset, units, ("withdrawal", row.id))
+    return units

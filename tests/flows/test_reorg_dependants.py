@@ -1,0 +1,287 @@
+"""A credited deposit leaves the chain after its money went from hand to hand (FAULTS E2): all that it paid for is
+found, and what of that is not spent is kept still, wherever it lies, until the loss is settled.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from sqlalchemy import select
+
+from jobs import transfers, withdrawal
+from jobs.explain import explain
+from ledger.errors import AccountFrozen, InsufficientFunds, StateConflict
+from ledger.schema import deposit, frozen_part
+from tests.flows.engine import Engine
+from tests.flows.escrow_desk import Desk
+
+
+@pytest.fixture
+def desk(engine: Engine) -> Desk:
+    engine.funded(20_000_000)  # coins of others, so that payouts do not spend the deposit itself
+    return Desk(engine)
+
+
+def paid_in(desk: Desk, units: int) -> str:
+    """A deposit to the buyer's balance, credited; its txid."""
+    txid = desk.engine.chain.fund(desk.engine.address(desk.buyer).address, units, blocks=6)
+    desk.engine.tick()
+    return txid
+
+
+def give(desk: Desk, giver: int, taker: int, units: int) -> None:
+    order = transfers.Order(giver, taker, "BTC", units, secrets.token_hex(8))
+    desk.run(lambda tx: transfers.make(tx, desk.engine.caller, order))
+
+
+def frozen(desk: Desk) -> list[tuple[str, int, int, int | None]]:
+    """(place, account, units, live) of all parts."""
+    return [(row.place, row.account_id, row.units, row.live) for row in desk.engine.rows(frozen_part)]
+
+
+def owed(desk: Desk) -> int:
+    return desk.engine.balance(desk.buyer, "receivable")
+
+
+def told(desk: Desk, txid: str) -> list[str]:
+    """What `coffer explain` says of the deposit's money."""
+    found = desk.engine.database.read(lambda tx: explain(tx, txid))
+    return [line.strip() for line in found.trace]
+
+
+def test_what_a_transfer_passed_on_is_frozen_until_the_deposit_is_back(desk: Desk) -> None:
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 400_000)
+    desk.lose(txid, 6)
+    assert owed(desk) == 400_000
+    assert desk.money() == (0, 0)
+    assert frozen(desk) == [("balance", desk.vendor, 400_000, 1)]
+    with pytest.raises(InsufficientFunds):
+        desk.engine.withdraw(desk.vendor, 100_000)
+    desk.check()
+    desk.again(txid)
+    assert (owed(desk), desk.money()) == (0, (100_000, 400_000))
+    assert frozen(desk) == [("balance", desk.vendor, 400_000, None)]
+    assert desk.engine.frozen(desk.buyer) is None
+    desk.check()
+
+
+def test_it_is_followed_through_many_hands_and_only_what_is_not_spent_is_frozen(desk: Desk) -> None:
+    engine, third, fourth = desk.engine, desk.engine.account(), desk.engine.account()
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    give(desk, desk.vendor, third, 300_000)
+    give(desk, third, fourth, 100_000)
+    spent = engine.withdraw(fourth, 60_000)
+    engine.tick()
+    desk.lose(txid, 6)
+    assert engine.state(spent) in ("broadcast", "confirming")
+    assert owed(desk) == 500_000
+    expected = {desk.vendor: 200_000, third: 200_000, fourth: 38_000}
+    assert {account: units for _, account, units, _ in frozen(desk)} == expected
+    desk.check()
+    desk.again(txid)
+    assert (owed(desk), engine.available(desk.vendor), engine.available(third)) == (0, 200_000, 200_000)
+    desk.check()
+
+
+def test_the_oldest_money_of_an_account_is_spent_first(desk: Desk) -> None:
+    """The vendor had money of his own before: he still has the deposit's, and may spend all that is his."""
+    engine, third = desk.engine, desk.engine.account()
+    desk.top_up(250_000, desk.vendor)
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 400_000)
+    give(desk, desk.vendor, third, 300_000)  # his own 250 000, and 50 000 of the deposit's
+    desk.lose(txid, 6)
+    assert {account: units for _, account, units, _ in frozen(desk)} == {desk.vendor: 350_000, third: 50_000}
+    assert (engine.available(desk.vendor), engine.available(third)) == (0, 250_000)
+    desk.check()
+
+
+def test_only_what_its_depositor_owes_is_frozen_what_was_spent_last_first(desk: Desk) -> None:
+    engine, third = desk.engine, desk.engine.account()
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 300_000)
+    give(desk, desk.buyer, third, 200_000)
+    desk.engine.chain.fund(desk.engine.address(desk.buyer).address, 250_000)  # to be mined with the next blocks
+    engine.chain.reorg(6, gone=[txid])
+    engine.chain.mine(6)
+    engine.tick()
+    assert owed(desk) == 0 or owed(desk) == 250_000
+    engine.tick()
+    assert sum(units for _, _, units, live in frozen(desk) if live) in (0, 250_000)
+    desk.check()
+
+
+def test_a_funded_escrow_of_somebody_else_is_not_released_while_its_money_is_in_doubt(desk: Desk) -> None:
+    engine = desk.engine
+    other = desk.another()
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, other.buyer, 500_000)
+    escrow_id = other.make()
+    other.fund(escrow_id)
+    desk.lose(txid, 6)
+    assert frozen(desk) == [("escrow", other.buyer, 500_000, 1)]
+    with pytest.raises(AccountFrozen, match="left the chain"):
+        other.release(escrow_id)
+    desk.check()
+    desk.again(txid)
+    other.release(escrow_id)
+    assert engine.available(other.vendor) == 500_000
+    desk.check()
+
+
+def test_what_a_frozen_escrow_gives_back_stays_frozen(desk: Desk) -> None:
+    engine = desk.engine
+    other = desk.another()
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, other.buyer, 500_000)
+    escrow_id = other.make()
+    other.fund(escrow_id)
+    desk.lose(txid, 6)
+    other.refund(escrow_id, 200_000)
+    assert [part for part in frozen(desk) if part[3]] == [
+        ("balance", other.buyer, 200_000, 1),
+        ("escrow", other.buyer, 300_000, 1),
+    ]
+    other.refund(escrow_id)
+    assert engine.available(other.buyer) == 0
+    assert sum(units for place, _, units, live in frozen(desk) if live and place == "balance") == 500_000
+    desk.check()
+    desk.again(txid)
+    assert (owed(desk), engine.available(other.buyer)) == (0, 500_000)
+    desk.check()
+
+
+@pytest.mark.parametrize("approval", [True, False], ids=["pending_approval", "queued"])
+def test_a_withdrawal_that_has_not_left_is_taken_back_and_frozen(desk: Desk, approval: bool) -> None:
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    if approval:
+        engine.set_policy(withdrawal_approval_above_units=1_000)
+    waiting = engine.withdraw(desk.vendor, 300_000)
+    desk.engine.chain.reorg(6, gone=[txid])
+    engine.run_task("scan")
+    (paid,) = [row for row in engine.rows(deposit) if row.txid == txid]
+    engine.runtime.advance("deposit", paid.id)
+    assert engine.state(waiting) == "cancelled"
+    assert [units for _, account, units, _ in frozen(desk) if account == desk.vendor] == [198_000, 302_000]
+    assert engine.available(desk.vendor) == 0
+    engine.tick()
+    desk.check()
+
+
+def test_a_signed_payment_of_which_nothing_is_out_waits_for_the_deposit(desk: Desk) -> None:
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    payee = engine.chain.outside_address()
+    waiting = engine.withdraw(desk.vendor, 300_000, payee)
+    engine.run_task("batch")
+    assert engine.row(withdrawal.withdrawal, waiting).payment_id is not None
+    engine.chain.reorg(6, gone=[txid])
+    engine.run_task("scan")
+    (paid,) = [row for row in engine.rows(deposit) if row.txid == txid]
+    engine.runtime.advance("deposit", paid.id)
+    assert ("withdrawal", desk.vendor, 302_000, 1) in frozen(desk)
+    engine.tick(3)
+    assert engine.state(waiting) == "queued"
+    assert engine.chain.received(payee) == 0
+    desk.check()
+    desk.again(txid)
+    engine.tick(2)
+    assert engine.state(waiting) in ("broadcast", "confirming")
+    desk.check()
+
+
+def test_a_deposit_that_repaid_a_debt_has_paid_for_what_was_bought_on_it(desk: Desk) -> None:
+    first = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    desk.lose(first, 6)
+    second = paid_in(desk, 500_000)
+    assert (owed(desk), desk.money()) == (0, (0, 500_000))
+    desk.lose(second, 6)
+    assert (owed(desk), desk.money()) == (500_000, (0, 0))
+    assert frozen(desk)[-1] == ("balance", desk.vendor, 500_000, 1)
+    desk.check()
+    assert any("repaid" in line for line in told(desk, second))
+
+
+def test_two_deposits_of_one_block_that_go_together_freeze_what_either_had_paid_for(desk: Desk) -> None:
+    engine = desk.engine
+    first = engine.chain.fund(engine.address(desk.buyer).address, 300_000)
+    second = engine.chain.fund(engine.address(desk.buyer).address, 200_000, blocks=6)
+    engine.tick()
+    give(desk, desk.buyer, desk.vendor, 100_000)
+    engine.chain.reorg(6, gone=[first, second])
+    engine.tick()
+    assert owed(desk) == 100_000
+    assert frozen(desk) == [("balance", desk.vendor, 100_000, 1)]
+    desk.check()
+
+
+def test_a_part_that_lies_in_an_escrow_cannot_be_taken_but_thawed(desk: Desk) -> None:
+    other = desk.another()
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, other.buyer, 500_000)
+    escrow_id = other.make()
+    other.fund(escrow_id)
+    desk.lose(txid, 6)
+    (part,) = desk.engine.rows(frozen_part)
+    with pytest.raises(StateConflict, match="escrow"):
+        desk.take(part.id)
+    desk.thaw(part.id)
+    other.release(escrow_id)
+    assert desk.engine.available(other.vendor) == 500_000
+    desk.check()
+
+
+def test_explain_tells_where_the_money_of_a_vanished_deposit_went(desk: Desk) -> None:
+    engine, escrow_id = desk.engine, desk.by_address(fee_ppm=20_000)
+    txid = desk.pay(escrow_id, 500_000)
+    desk.release(escrow_id)
+    spent = engine.withdraw(desk.vendor, 300_000)
+    engine.tick()
+    desk.lose(txid, 6)
+    lines = told(desk, txid)
+    assert any("escrow_release of es_" in line for line in lines)
+    assert any(line.startswith("0.00302 BTC withdrawn by") for line in lines)
+    assert any(line.startswith("0.00188 BTC frozen in the balance") for line in lines)
+    assert any(line.startswith("0.005 BTC owed since by") for line in lines)
+    assert any("owes 0.005 BTC now, and may spend nothing" in line for line in lines)
+    subjects = desk.engine.database.read(lambda tx: explain(tx, txid)).subjects
+    named = {subject["kind"] for subject in subjects}
+    assert {"deposit", "escrow", "withdrawal", "payment"} <= named
+    assert engine.row(withdrawal.withdrawal, spent).public_id in {subject["id"] for subject in subjects}
+    desk.again(txid)
+    assert any("0.00188 BTC thawed in the balance" in line for line in told(desk, txid))
+    assert any("came back" in line for line in told(desk, txid))
+
+
+def test_money_is_never_followed_twice(desk: Desk) -> None:
+    """What a trace finds is the deposit, to the unit, whatever happened to it."""
+    from jobs.trace.follow import leaves, trace, walk
+
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    escrow_id = desk.make(300_000, fee_ppm=10_000)
+    desk.fund(escrow_id)
+    desk.release(escrow_id, 100_000)
+    give(desk, desk.vendor, desk.buyer, 30_000)
+    desk.refund(escrow_id, 50_000)
+    engine.withdraw(desk.buyer, 77_777)
+    engine.tick()
+
+    def read(tx):  # type: ignore[no-untyped-def]
+        paid = tx.one(select(deposit).where(deposit.c.txid == txid))
+        found = trace(tx, paid)
+        assert found is not None
+        assert found.whole
+        for step in walk(found.root):
+            assert step.left + sum(after.units for after in step.steps) in (step.units, 0), step
+        return sum(leaf.step.left for leaf in leaves(found.root))
+
+    lying = engine.database.read(read)
+    assert lying == 500_000 - 1_000  # the fee is the house's; the withdrawal is held until it settles
