@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "escrows": ("cli.escrows", "escrows", "Escrows that wait for a person, and what reorganisations froze."),
     "swaps": ("cli.swaps", "swaps", "Swaps that are under way, and refunds by hand."),
     "payments": ("cli.payments", "payments", "What leaves, or left, for a chain."),
+    "signer": ("cli.signer", "signer", "The record that the signer keeps outside the database."),
     "accounts": ("cli.accounts", "accounts", "Freeze, unfreeze and write off."),
     "treasury": ("cli.treasury", "treasury", "The house's own money: where it lies, addresses for it."),
     "inventory": ("cli.inventory", "inventory", "What the house has for swaps, and what they earn."),

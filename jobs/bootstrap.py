@@ -21,7 +21,7 @@ from jobs.hedge import plan as hedge_plan
 from jobs.hedge import saga as hedge
 from jobs.mirror import keep as mirror
 from jobs.ownership import heads as ownership_heads
-from jobs.payment import batch
+from jobs.payment import batch, second_line
 from jobs.payment import saga as payment
 from jobs.rates import fetch as rates_fetch
 from jobs.reconcile import brake, sync
@@ -126,7 +126,8 @@ def worker_services(settings: Settings, queue: str) -> Services:
     if queue in founding.CHAINS:
         wallet = registry.wallet(queue, settings, DatabaseDirectory(found.database, queue))
         found.wallets = {queue: wallet}
-        found.signer = _signer(settings, found.mac, found.database)
+        found.signer = signer(settings, found)
+        second_line.look(found, queue)  # a record that is not the right one is told of at once
     if queue == "webhooks" and found.webhooks is None:
         raise SettingsError("coffer: COFFER_WEBHOOK_KEY is needed by the worker of webhooks")
     if queue == "rates":
@@ -227,12 +228,14 @@ def cold_addresses(settings: Settings) -> dict[str, str]:
     return found
 
 
-def _signer(settings: Settings, mac: RowMac | None, database: Database) -> Signer:
-    if mac is None:
+def signer(settings: Settings, services: Services) -> Signer:
+    """The signer of these settings. Raises `SettingsError` naming the variable that is missing."""
+    if services.mac is None:
         raise SettingsError("coffer: COFFER_ROW_MAC_KEY is needed by a worker that signs")
     if settings.signer_dir is None:
         raise SettingsError("coffer: COFFER_SIGNER_DIR is needed by a worker that signs")
-    return Signer(Path(settings.signer_dir), mac, outflow_caps(settings, database), cold_addresses(settings))
+    caps = outflow_caps(settings, services.database)
+    return Signer(Path(settings.signer_dir), services.mac, caps, cold_addresses(settings))
 
 
 def outflow_caps(settings: Settings, database: Database) -> dict[str, int]:

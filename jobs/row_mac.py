@@ -1,4 +1,4 @@
-"""The MAC that binds what a withdrawal pays, who approved it, and whom a swap may pay, to a key that no database holds.
+"""The MAC that binds what a withdrawal pays, who approved it, and what a swap pays whom, to a key no database holds.
 
 HMAC-SHA256 (RFC 2104) over a canonical text. A row changed or made by hand has no
 valid MAC and is not signed.
@@ -25,7 +25,8 @@ _FIELDS = (
     "created_by",
 )
 
-#: What a worker asks withdrawals by, long after the request: whose swap it is, by which quote, and whom it may pay.
+#: What a worker asks withdrawals by, long after the request: whose swap it is, by which quote, what moves, and whom it
+#: may pay.
 _SWAP_FIELDS = (
     "public_id",
     "project_id",
@@ -33,6 +34,9 @@ _SWAP_FIELDS = (
     "quote_id",
     "sell_asset",
     "buy_asset",
+    "sell_units",
+    "buy_units",
+    "network_fee_units",
     "slippage_ppm",
     "reference",
     "payout_address",

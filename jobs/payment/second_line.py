@@ -8,7 +8,7 @@ Either way the chain is halted: only a person can tell which of the two is right
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from sqlalchemy import Row, insert, select, update
@@ -60,6 +60,11 @@ def note(tx: Tx, chain: str, head: Head) -> None:
     h = signer_head.c
     newer = (h.chain == chain) & (h.entries < head.count)
     tx.execute(update(signer_head).where(newer).values(entries=head.count, hash=head.hash, at=tx.now))
+
+
+def heads(tx: Tx) -> Mapping[str, Head]:
+    """How far the record is known here, by chain."""
+    return {row.chain: Head(row.entries, row.hash) for row in tx.all(select(signer_head))}
 
 
 def accept(tx: Tx, chain: str, head: Head) -> None:

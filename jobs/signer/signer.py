@@ -7,7 +7,8 @@ payments, or other bytes sent than those that were signed (FAULTS 2.3, rule 19).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -20,6 +21,16 @@ from jobs.signer.rules import Rules
 from wallets.protocol import SignedTransaction
 
 DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A payment as the database knows it: what was asked, all bytes that were signed for it, all that it has bound."""
+
+    request: SignRequest
+    signed: Sequence[SignedTransaction]  #: the oldest first
+    resources: Collection[str]
+    left: bool
 
 
 class Signer:
@@ -103,18 +114,15 @@ class Signer:
             if known is None:
                 raise SignerRefused("not_admitted", "bytes for a payment that was never admitted")
             _check_same(known, request)
-            digest = digest_of(signed.txid, signed.raw, signed.payload)
+            body = _bytes(signed, {resource for (resource,) in record.all(_BOUND, request.payment_id)})
             same = [found for found in known.candidates if found.txid == signed.txid]
-            if same and same[0].digest != digest:
+            if same and same[0].digest != body["digest"]:
                 raise SignerRefused("payload_changed", f"{signed.txid} was signed before as other bytes")
             if same:
                 return record.head()
             if not set(signed.resources) & set(known.resources):
                 raise SignerRefused("resource_mismatch", "a candidate shares a resource with its payment")
             _check_free(record, request, signed.resources)
-            bound = {resource for (resource,) in record.all(_BOUND, request.payment_id)}
-            body: dict[str, Any] = {"txid": signed.txid, "digest": digest, "draft": signed.payload}
-            body |= {"resources": sorted(signed.resources), "claims": sorted(set(signed.resources) - bound)}
             return record.append("candidate", request.chain, request.payment_id, body)
 
     def leave(self, payment_id: str, signed: SignedTransaction) -> Head:
@@ -146,6 +154,17 @@ class Signer:
                 raise SignerRefused("still_alive", "its bytes may have been sent, and nothing proves them dead")
             return record.append("released", known.chain, payment_id, {"proof": proof})
 
+    def learn(self, many: Iterable[Learnt]) -> int:
+        """Take over what a database knows of payments that this record has never seen; how many. Only for a record
+        that an operator puts in the place of a lost one."""
+        count = 0
+        with self.record.writing() as record:
+            for each in many:
+                if record.known(each.request.payment_id) is None:
+                    _learn(record, each)
+                    count += 1
+        return count
+
     def _check_cap(self, record: Writer, asset: str, units: int) -> None:
         """What was let go counts no more, but for the fee that a reverted payment took."""
         rows = record.all(_SPENT, asset, record.now - DAY_SECONDS)
@@ -166,6 +185,27 @@ def _signed(request: SignRequest, outflow: list[tuple[str, str, int]]) -> dict[s
         "withdrawals": [[row.public_id, order_of(row)] for row in request.withdrawals],
         "paid": sorted([address, str(units)] for address, units in request.outputs),
         "outflow": [[asset, part, str(units)] for asset, part, units in outflow],
+    }
+
+
+def _learn(record: Writer, each: Learnt) -> None:
+    request = each.request
+    body = _signed(request, outflow_of(request)) | {"claims": sorted({*request.resources, *each.resources})}
+    record.append("signed", request.chain, request.payment_id, body)
+    for signed in each.signed:
+        record.append("candidate", request.chain, request.payment_id, _bytes(signed, set(body["claims"])))
+    if each.left:
+        record.append("left", request.chain, request.payment_id, {})
+
+
+def _bytes(signed: SignedTransaction, bound: set[str]) -> dict[str, Any]:
+    """What the record keeps of signed bytes. A draft that holds them, too, is not needed to find them again."""
+    return {
+        "txid": signed.txid,
+        "digest": digest_of(signed.txid, signed.raw, signed.payload),
+        "draft": "" if signed.raw in signed.payload else signed.payload,
+        "resources": sorted(signed.resources),
+        "claims": sorted(set(signed.resources) - bound),
     }
 
 

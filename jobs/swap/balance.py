@@ -48,7 +48,7 @@ def make(tx: Tx, caller: Caller, quote_id: str, wish: Wish, services: Services) 
     mac = services.require_mac()
     swap_id = swap_books.insert(tx, caller, quote, wish, "balance", str(state), mac, due_at=due_at)
     row = moves.lock(tx, swap, swap_id)
-    swap_books.execute(tx, row, source=(wish.account_id, "available"))
+    swap_books.execute(tx, row, source=(wish.account_id, "available"), mac=mac)
     if payout:
         made = _pay_out(tx, caller, row, services)
         tx.execute(update(swap).where(swap.c.id == swap_id).values(withdrawal_id=made))

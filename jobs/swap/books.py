@@ -100,12 +100,13 @@ def unreserve(tx: Tx, row: Row[Any]) -> None:
         tx.execute(update(swap).where(swap.c.id == row.id).values(reserved_units=0))
 
 
-def execute(tx: Tx, row: Row[Any], *, source: Owner, deal: Deal | None = None) -> None:
+def execute(tx: Tx, row: Row[Any], *, source: Owner, mac: RowMac, deal: Deal | None = None) -> None:
     """Exchange, once: what is sold goes from `source` into the inventory, what is bought from there to the account.
 
     Uses up what the swap has reserved and frees the rest of it. `deal`: as it is executed, when that is not what the
-    row says. Writes the deal, `executed_at`, `reserved_units` and (sold from the account's `swap`) `held_units` into
-    the row; its state is the caller's. Raises `InventoryShort`, `InsufficientFunds`; nothing of it stands then.
+    row says; a row's MAC that was right comes to bind that. Writes the deal, `executed_at`, `reserved_units` and (sold
+    from the account's `swap`) `held_units` into the row; its state is the caller's. Raises `InventoryShort`,
+    `InsufficientFunds`; nothing of it stands then.
     """
     now = moves.lock(tx, swap, row.id)
     if now.executed_at is not None:
@@ -124,6 +125,8 @@ def execute(tx: Tx, row: Row[Any], *, source: Owner, deal: Deal | None = None) -
     ]
     _post_inventory(tx, f"swap:{row.id}:buy", now.buy_asset, buy, row.id)
     values: dict[str, Any] = {**done.columns(), "executed_at": tx.now, "reserved_units": 0}
+    if mac.same(now.mac, mac.swap(now)):
+        values["mac"] = mac.swap({**now._mapping, **done.columns()})
     if source[1] == "swap":
         values["held_units"] = now.held_units - done.sell_units
     tx.execute(update(swap).where(swap.c.id == row.id).values(values))

@@ -137,7 +137,7 @@ def _execute(services: Services, deal: Deal, columns: dict[str, Any] | None = No
 def _exchange(services: Services, deal: Deal, tx: Tx, row: Row[Any]) -> None:
     """Both legs, what is left over, and the hold of the payout: all of it or nothing."""
     swap_money.record_exchange(tx, row, deal.sell_units)
-    swap_books.execute(tx, row, source=(row.account_id, "swap"), deal=deal)
+    swap_books.execute(tx, row, source=(row.account_id, "swap"), mac=services.require_mac(), deal=deal)
     _give_rest(tx, row)
     swap_payout.place(services, tx, row)
     announce(tx, row)

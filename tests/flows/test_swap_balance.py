@@ -32,6 +32,7 @@ from ledger.schema import ledger_account, posting, quote, swap, transfer
 from ledger.schema import withdrawal as withdrawals
 from tests.clock import Clock
 from tests.flows.books_engine import BooksEngine
+from tests.flows.engine import MAC
 from tests.flows.swapping import BTC, XMR, accept, ask, units, written
 from tests.flows.trade_engine import ASSETS, INVENTORY, TradeEngine
 
@@ -296,7 +297,7 @@ def test_a_swap_executes_once(counter: BooksEngine) -> None:
     accept(counter, owner, ask(counter, "BTC", "XMR", sells=BTC // 10))
     row = counter.rows(swap)[0]
     with pytest.raises(LedgerBroken, match="executed before"):
-        counter.database.run(lambda tx: swap_books.execute(tx, row, source=(owner, "available")), "test")
+        counter.database.run(lambda tx: swap_books.execute(tx, row, source=(owner, "available"), mac=MAC), "test")
 
 
 def test_both_legs_are_named_by_the_swap(counter: BooksEngine) -> None:

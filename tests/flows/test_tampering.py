@@ -11,9 +11,10 @@ from jobs import runtime, withdrawal
 from jobs.payment import contents as payment_contents
 from jobs.resolve import payments as resolve_payments
 from ledger import holds, pauses
-from ledger.schema import payment, payment_item
+from ledger.schema import payment, payment_item, swap
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
+from tests.flows.swap_desk import Desk
 
 
 def joined(engine: Engine, row_id: int) -> int:
@@ -99,3 +100,21 @@ def test_a_database_from_before_the_coins_were_chosen_pays_nobody_twice(engine: 
     engine.tick(2)
     assert (engine.row(payment, payment_id).state, engine.state(row_id)) == ("review", "review")
     assert engine.chain.received(payee) == 0
+
+
+def test_a_swap_pays_out_no_more_than_it_was_executed_for(desk: Desk) -> None:
+    """Its payout waits for a pause, and someone raises what it has bought: the account could bear it."""
+    thief = desk.engine.outside("XMR")
+    owner = desk.engine.funded_in(BTC=10**8, XMR=10**14)
+    desk.engine.database.run(lambda tx: pauses.stop(tx, "XMR", "withdrawals", "slow", "op"), "t")
+    made = desk.open(account=owner, payout_address=thief)
+    desk.pay(made)
+    bought = desk.row(made).buy_units
+    assert (desk.state(made)[0], desk.row(made).executed_at is not None) == ("executed", True)
+    more = update(swap).where(swap.c.id == made).values(buy_units=bought + 10**13)
+    desk.engine.database.run(lambda tx: tx.execute(more), "t")
+    desk.engine.database.run(lambda tx: pauses.resume(tx, "XMR", "withdrawals", "op"), "t")
+    desk.settle()
+    assert desk.engine.received(thief, "XMR") == 0
+    assert desk.state(made)[0] == "failed"
+    assert [line.split()[0] for line in desk.alarms()] == ["swap_changed"]

@@ -1,0 +1,70 @@
+"""A new signer's record in the place of one that was lost: it learns what the database knows, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import select
+
+from jobs.payment import books as payment_books
+from jobs.payment import second_line
+from jobs.payment.contents import contents, sign_request, stored
+from jobs.services import Services
+from jobs.signer.entries import Head
+from jobs.signer.signer import Learnt
+from ledger import audit
+from ledger.db import Tx
+from ledger.errors import StateConflict
+from ledger.schema import installation, payment, resource
+
+_AT_ONCE = 200
+
+
+def accept(services: Services, chain: str, reason: str, actor: str) -> Head:
+    """Take the record as it stands for this chain's, filled up from the database; the head that is known from now on.
+
+    What another, lost record knew and this database does not is then known to nobody but the chain: compare first.
+    Raises `StateConflict` for a record that is broken, or another installation's.
+    """
+    signer = services.require_signer()
+    ours = str(services.database.read(lambda tx: tx.value(select(installation.c.public_id))))
+    signer.found(ours)
+    theirs = signer.record.installation()
+    if theirs != ours:
+        raise StateConflict(f"the record belongs to the installation {theirs}, this one is {ours}")
+    faults = signer.faults()
+    if faults:
+        raise StateConflict(f"the record is broken ({faults[0]}): move it away, and accept an empty one")
+    learnt = signer.learn(_payments(services, chain))
+    head = signer.record.head()
+    told = {"reason": reason, "entries": head.count, "hash": head.hash, "learnt": learnt}
+
+    def write(tx: Tx) -> None:
+        second_line.accept(tx, chain, head)
+        audit.record(tx, actor, "signer.accept", chain, told)
+
+    services.database.run(write, "accept_record")
+    return head
+
+
+def _payments(services: Services, chain: str) -> Iterator[Learnt]:
+    """Every payment that was signed and not let go. What is only reserved is signed anew."""
+    last = 0
+    while True:
+        found = services.database.read(lambda tx, after=last: _some(tx, chain, after))  # type: ignore[misc]
+        if not found:
+            return
+        yield from (learnt for _, learnt in found)
+        last = found[-1][0]
+
+
+def _some(tx: Tx, chain: str, after: int) -> list[tuple[int, Learnt]]:
+    p, r = payment.c, resource.c
+    signed = (p.chain == chain) & (p.candidates > 0) & (p.state != "dead") & (p.id > after)
+    found = []
+    for row in tx.all(select(payment).where(signed).order_by(p.id).limit(_AT_ONCE)):
+        bytes_ = [stored(each, row) for each in reversed(payment_books.candidates(tx, row.id))]
+        bound = [each.resource_key for each in tx.all(select(r.resource_key).where(r.payment_id == row.id))]
+        left = payment_books.intent_stands(tx, row.id)
+        found.append((row.id, Learnt(sign_request(row, contents(tx, row)), bytes_, bound, left)))
+    return found

@@ -1,0 +1,251 @@
+"""The signer's record against a database, or a record, that is not the one that knows what was sent."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+
+from jobs import runtime
+from jobs.payment import books as payment_books
+from jobs.payment import second_line
+from jobs.signer import Signer
+from jobs.signer.record import FILE
+from ledger import halts, pauses
+from ledger.db import Database
+from ledger.schema import account as account_table
+from ledger.schema import candidate, halt, payment
+from ledger.schema import withdrawal as withdrawals
+from tests import databases
+from tests.flows.engine import MAC, Engine
+from tests.flows.test_tampering import joined
+from tests.flows.yesterday import Yesterday
+from wallets.fake import FakeWallet
+
+
+def copy(record: Path, to: Path) -> None:
+    """A consistent copy, as a backup takes it."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(record)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
+def replace(folder: Path, kept: Path) -> None:
+    """Put an older copy in the record's place."""
+    for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
+        (folder / name).unlink(missing_ok=True)
+    copy(kept, folder / FILE)
+
+
+def freeze(engine: Engine, account_id: int, reason: str | None) -> None:
+    changed = update(account_table).where(account_table.c.id == account_id).values(frozen_reason=reason)
+    engine.database.run(lambda tx: tx.execute(changed), "t")
+
+
+def causes(engine: Engine) -> set[str]:
+    """Why the chain is halted."""
+    return {row.cause for row in engine.rows(halt)}
+
+
+def believe(engine: Engine) -> None:
+    """An operator who looked, and would have things go on as they are: the worst that he could say."""
+    head = engine.services.require_signer().record.head()
+    engine.database.run(lambda tx: second_line.accept(tx, engine.name, head), "accept")
+    for cause in causes(engine):
+        engine.database.run(lambda tx, c=cause: halts.lift(tx, engine.name, c, "op"), "lift")
+    engine.database.run(lambda tx: pauses.resume(tx, engine.coin.code, "withdrawals", "op"), "resume")
+
+
+def stopped_at(engine: Engine, row_id: int, state: str) -> int:
+    """Let a withdrawal's payment go one step after the other up to a state; the payment's id."""
+    payment_id = joined(engine, row_id)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "STEPS_MAX", 1)
+        while engine.row(payment, payment_id).state != state:
+            engine._let_time_pass()
+            engine.runtime.advance("payment", payment_id)
+    return payment_id
+
+
+@pytest.mark.parametrize("payee", ["same", "other"])
+def test_a_shop_that_repeats_the_call_that_a_restored_database_lost_is_not_paid_again(
+    engine: Engine, tmp_path: Path, payee: str
+) -> None:
+    account, first = engine.funded(1_000_000), engine.chain.outside_address()
+    second = first if payee == "same" else engine.chain.outside_address()
+    yesterday = Yesterday(engine.database, tmp_path)
+    engine.withdraw(account, 100_000, first, reference="order-1")
+    engine.tick(2)
+    engine.chain.mine(6)
+    engine.tick(2)
+    assert engine.chain.received(first) == 100_000
+
+    yesterday.restore()
+    again = engine.withdraw(account, 100_000, second, reference="order-1")
+    engine.tick(2)
+    assert causes(engine) == {"restored"}
+    assert engine.state(again) == "queued"
+    believe(engine)
+    engine.tick(3)
+    assert (engine.state(again), engine.row(withdrawals, again).status_reason) == ("review", "signer_refused")
+    assert "the same order" in engine.row(withdrawals, again).status_detail
+    assert engine.chain.received(first) + (payee == "other") * engine.chain.received(second) == 100_000
+    assert engine.database.read(lambda tx: pauses.reason(tx, "BTC", "withdrawals")) is None  # others go on
+
+
+def test_a_withdrawal_that_a_restored_database_has_unpaid_is_not_paid_again(engine: Engine, tmp_path: Path) -> None:
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000, payee)
+    yesterday = Yesterday(engine.database, tmp_path)
+    engine.tick(2)
+    engine.chain.mine(6)
+    engine.tick(2)
+    yesterday.restore()
+    engine.tick(2)
+    assert causes(engine) == {"restored"}
+    believe(engine)
+    engine.tick(3)
+    assert engine.state(row_id) == "review"
+    assert engine.chain.received(payee) == 100_000
+
+
+def test_a_coin_that_was_signed_away_is_not_signed_away_again(engine: Engine, tmp_path: Path) -> None:
+    """The first payment has left the pool: the coin looks free to the node and to the restored rows."""
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    yesterday = Yesterday(engine.database, tmp_path)
+    engine.withdraw(account, 100_000, payee)
+    engine.tick()
+    for tx in engine.chain.pool:
+        engine.chain.evict(tx)
+    yesterday.restore()
+    other = engine.chain.outside_address()
+    engine.withdraw(account, 200_000, other)
+    believe(engine)
+    engine.tick(2)
+    assert causes(engine) == {"resource_moved"}
+    assert (engine.chain.pool, engine.chain.received(other)) == ((), 0)
+
+
+def test_bytes_that_were_let_go_are_not_sent_by_an_older_database(engine: Engine, tmp_path: Path) -> None:
+    """Signed, then let go for a frozen account, and paid in another payment; yesterday's rows have it as signed."""
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    row_id = engine.withdraw(account, 100_000, payee)
+    payment_id = stopped_at(engine, row_id, "signed")
+    yesterday = Yesterday(engine.database, tmp_path)
+    freeze(engine, account, "looks odd")
+    engine.tick()
+    assert engine.row(payment, payment_id).state == "dead"
+    freeze(engine, account, None)
+    engine.tick(2)
+    assert engine.state(row_id) == "broadcast"
+    sent = engine.chain.pool
+    yesterday.restore()
+    engine.tick(2)
+    assert causes(engine) == {"restored"}
+    believe(engine)
+    engine.tick(2)
+    assert causes(engine) == {"restored"}
+    assert engine.row(payment, payment_id).state == "signed"
+    assert engine.chain.pool == sent
+
+
+def test_a_record_that_was_rolled_back_is_not_signed_by(engine: Engine, tmp_path: Path) -> None:
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    kept = tmp_path / "kept.sqlite3"
+    copy(engine.folder / "signer" / FILE, kept)
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    engine.chain.mine(6)
+    engine.tick(2)
+    assert engine.chain.received(payee) == 200_000
+    replace(engine.folder / "signer", kept)
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    assert causes(engine) == {"signer_record"}
+    assert engine.chain.received(payee) == 200_000
+    assert engine.chain.pool == ()
+
+
+def test_a_lost_record_is_noticed_even_by_a_worker_that_starts_anew(engine: Engine) -> None:
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    shutil.rmtree(engine.folder / "signer")
+    engine.serve(FakeWallet(engine.chain), Signer(engine.folder / "signer", MAC, {"BTC": 10**12}, engine.cold()))
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    assert causes(engine) == {"signer_record"}
+    assert len(engine.chain.pool) == 1
+
+
+def test_of_two_workers_with_a_copy_of_the_record_each_one_signs(engine: Engine, tmp_path: Path) -> None:
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    copy(engine.folder / "signer" / FILE, tmp_path / "other" / FILE)
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    sent = len(engine.chain.pool)
+    engine.serve(FakeWallet(engine.chain), Signer(tmp_path / "other", MAC, {"BTC": 10**12}, engine.cold()))
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    assert causes(engine) == {"signer_record"}
+    assert len(engine.chain.pool) == sent
+
+
+def test_another_installations_record_signs_nothing_here(engine: Engine, tmp_path: Path, server_folder: Path) -> None:
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    folder = tmp_path / "second"
+    folder.mkdir()
+    database = Database(databases.sqlite_url(folder, server_folder / "template.sqlite3"))
+    second = Engine(tmp_path, database, engine.chain)
+    owner = second.funded(500_000)
+    sent = len(engine.chain.pool)
+    second.withdraw(owner, 100_000, payee)
+    second.tick(2)
+    assert causes(second) == {"other_installation"}
+    assert len(engine.chain.pool) == sent
+    database.close()
+
+
+@pytest.mark.parametrize("rows", ["intent", "candidates", "both"])
+def test_rows_that_say_unsent_of_what_the_record_knows_as_sent_let_nothing_go(
+    engine: Engine, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone deletes what shows that a payment is on its way, has it let go, and its withdrawal paid once more."""
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000, payee)
+    payment_id = stopped_at(engine, row_id, "broadcast")
+    for tx in engine.chain.pool:
+        engine.chain.evict(tx)  # the node forgets it for a while
+    if rows != "candidates":
+        monkeypatch.setattr(payment_books, "intent_stands", lambda tx, payment_id: False)  # as if its row were gone
+    if rows != "intent":
+        gone = delete(candidate).where(candidate.c.payment_id == payment_id)
+        engine.database.run(lambda tx: tx.execute(gone), "t")
+    released = {"state": "releasing", "declined": "paused", "due_at": 1}
+    engine.database.run(lambda tx: tx.execute(update(payment).values(released)), "t")
+    engine.tick(2)
+    assert engine.row(payment, payment_id).state == "review"
+    assert engine.state(row_id) == "review"
+
+
+def test_other_bytes_than_those_that_were_signed_are_not_sent(engine: Engine) -> None:
+    """Bytes of a payment that was let go, put into the row of one that may be sent."""
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    row_id = engine.withdraw(account, 100_000, payee)
+    payment_id = stopped_at(engine, row_id, "signed")
+    row = engine.row(payment, payment_id)
+    forged = update(candidate).where(candidate.c.payment_id == payment_id).values(raw="00")
+    engine.database.run(lambda tx: tx.execute(forged), "t")
+    engine.tick(2)
+    assert causes(engine) == {"signer_record"}
+    assert (engine.row(payment, row.id).state, engine.chain.pool) == ("signed", ())
