@@ -70,7 +70,8 @@ def restore(folder: Path, verify: bool, skip_indices: int, actor: str) -> None:
         restoring.SURVIVED: "goes on after the backup: what was signed since is known",
         restoring.RESTORED: "ends with the backup: nobody knows what was signed since",
     }
-    click.echo(f"  signer's record: {told[done.record]}")
+    for name in sorted(done.wallets):
+        click.echo(f"  {name}, signer's record: {told[done.records[name]]}")
     if verify:
         from cli.quarantine import compare_all
 

@@ -67,7 +67,7 @@ def compare_all(settings: Settings, as_json: bool = False) -> bool:
     services = open_services(settings)
     row, held = services.database.read(lambda tx: (quarantine.current(tx), quarantine.held_chains(tx)))
     if not as_json:
-        click.echo(f"restored from {row.backup_id} of {when(row.taken_at)}; signer's record: {row.record}")
+        click.echo(f"restored from {row.backup_id} of {when(row.taken_at)}")
     found: list[Comparison] = []
     whole = True
     for chain in held:
@@ -96,6 +96,7 @@ def records_of(settings: Settings) -> Sequence[Record]:
 
 
 def _say(found: Comparison) -> None:
-    click.echo(f"\n{found.chain} at block {found.tip.height}")
+    record = "knows what was signed since" if found.knows_signed else "ends with the backup"
+    click.echo(f"\n{found.chain} at block {found.tip.height}; the signer's record {record}")
     rows = [("!" if each.open else "", each.kind, each.subject, each.detail) for each in found.findings]
     say_table(("", "WHAT", "WHICH", "FOUND"), rows, none="nothing happened since the backup that can be seen")

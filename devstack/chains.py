@@ -65,6 +65,7 @@ class BitcoinNodes(ChainNodes):
         self.settings = {
             "COFFER_BITCOIN_NETWORK": "regtest",
             "COFFER_BITCOIN_RPC_URL": self.node.worker_url,
+            "COFFER_BITCOIN_BACKUP_RPC_URL": self.node.admin_url,
             "COFFER_BITCOIN_WALLET": "coffer",
             "COFFER_BITCOIN_WALLET_PASSPHRASE": kept_secret(_secrets(folder) / "bitcoin-wallet"),
             "COFFER_BITCOIN_ZMQ_URL": self.node.zmq_url,
@@ -117,6 +118,7 @@ class MoneroNodes(ChainNodes):
             "COFFER_MONERO_WALLET_RPC_URL": self.wallet_rpc.url,
             "COFFER_MONERO_DAEMON_URL": worker.url,
             "COFFER_MONERO_WALLET": "coffer",
+            "COFFER_MONERO_WALLET_DIR": str(self.wallet_rpc.wallets),
             "COFFER_MONERO_WALLET_PASSWORD": kept.read_text(),
             "COFFER_MONERO_COLD_ADDRESS": _monero_cold_address(_secrets(folder) / "monero-cold-address"),
         }

@@ -52,7 +52,7 @@ class Comparison:
 
     chain: str
     tip: Tip
-    record: str  #: survived, restored, or none
+    knows_signed: bool  #: the signer's record is of now
     findings: Sequence[Finding]
     reports: Sequence[Report]
     paid: frozenset[str] = field(default_factory=frozenset)  #: public ids of open withdrawals that were signed since
@@ -82,9 +82,9 @@ def compare(services: Services, runtime: Runtime, chain: str, records: Sequence[
     ]
     members = frozenset(member for known in lost if known.left for member in known.withdrawals)
     paid = services.database.read(lambda tx: _still_open(tx, chain, members))
-    if row.record != "survived":
+    if not quarantine.knows_signed(row, chain):
         findings += services.database.read(lambda tx: _doubtful(tx, chain))
-    return Comparison(chain, tip, row.record, findings, reports, paid)
+    return Comparison(chain, tip, quarantine.knows_signed(row, chain), findings, reports, paid)
 
 
 def _require_caught_up(wallet: ChainWallet, row: Row[Any], chain: str) -> Tip:

@@ -44,7 +44,7 @@ def lift(services: Services, found: Comparison, records: Sequence[Record], accep
     def unit(tx: Tx) -> list[str]:
         row = quarantine.current(tx)
         quarantine.check_held(tx, found.chain)
-        set_aside = _set_aside(tx, found, everything=row.record != "survived")
+        set_aside = _set_aside(tx, found, everything=not quarantine.knows_signed(row, found.chain))
         _accept(tx, found, records, accept, actor)
         told = {"accepted": accept, "findings": [f"{f.kind} {f.subject}" for f in found.findings][:50]}
         quarantine.note(tx, found.chain, {"lifted": tx.now} | told)

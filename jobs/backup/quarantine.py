@@ -37,7 +37,7 @@ class Beginning:
 
     backup_id: str
     taken_at: int
-    record: str  #: survived or restored
+    records: Mapping[str, str]  #: chain -> survived or restored: what became of the signer's record of it
     actor: str
     skip: int
 
@@ -48,13 +48,13 @@ def begin(tx: Tx, begun: Beginning, books: Mapping[str, AddressBook]) -> None:
     why = f"restored from backup {begun.backup_id} of {when(begun.taken_at)}: what happened since is not known here"
     for name in chains_in_use(tx):
         halting.stop(tx, name, CAUSE, why, begun.actor)
-        known["chains"][name]["apart"] = books[name].apart
+        known["chains"][name] |= {"apart": books[name].apart, "record": begun.records[name]}
         _set_aside(tx, name, begun.skip, books[name])
-    values = {"backup_id": begun.backup_id, "taken_at": begun.taken_at, "record": begun.record, "actor": begun.actor}
+    values = {"backup_id": begun.backup_id, "taken_at": begun.taken_at, "actor": begun.actor}
     tx.execute(insert(restoration).values(values | {"marks": known, "report": {}, "restored_at": tx.now}))
     for flow in PAUSED:
         pauses.stop(tx, pauses.EVERYTHING, flow, why[:255], _ENGINE)
-    audit.record(tx, begun.actor, "restore", begun.backup_id, {"record": begun.record, "skip": begun.skip})
+    audit.record(tx, begun.actor, "restore", begun.backup_id, {"records": dict(begun.records), "skip": begun.skip})
 
 
 def _set_aside(tx: Tx, name: str, skip: int, book: AddressBook) -> None:
@@ -101,6 +101,11 @@ def place_of(tx: Tx, name: str, text: str) -> int | None:
     r = ready_address.c
     found = tx.value(select(r.idx).where(r.chain == name, r.address == text))
     return None if found is None else int(found)
+
+
+def knows_signed(row: Row[Any], name: str) -> bool:
+    """Whether the signer's record of this chain is of now, so that it knows what was signed since the backup."""
+    return bool(row.marks["chains"][name].get("record") == "survived")
 
 
 def note(tx: Tx, name: str, found: Mapping[str, Any]) -> None:

@@ -25,10 +25,10 @@ SURVIVED, RESTORED = "survived", "restored"
 
 @dataclass(frozen=True)
 class PutBack:
-    """What was done. `record` is whether the signer's record is of now (`survived`) or of the backup (`restored`)."""
+    """What was done. `records` is by chain whether the signer's record is of now (`survived`) or of the backup."""
 
     manifest: Manifest
-    record: str
+    records: Mapping[str, str]
     wallets: Mapping[str, bool]  #: chain -> whether its files were put back; False: a wallet lay there already
 
 
@@ -50,7 +50,7 @@ def restore(settings: Settings, folder: Path, actor: str, skip: int = quarantine
     """Put everything in place where nothing is. Raises `InvalidInput` and `StateConflict` with what is in the way,
     before anything was changed where that is possible; it may be run again."""
     found = check(settings, folder)
-    record = _check_records(settings, found)
+    newer = _check_records(settings, found)
     copying.check_empty(settings.database_url.get_secret_value())
     _put_back_records(settings, folder, found)
     crashpoint("restore.records")
@@ -58,23 +58,24 @@ def restore(settings: Settings, folder: Path, actor: str, skip: int = quarantine
     for place in sorted((folder / make.WALLETS).glob("*")):
         wallets[place.name] = registry.wallet_files(place.name, settings).put_back(place)
         crashpoint("restore.wallet")
-    begun = quarantine.Beginning(found.backup_id, found.taken_at, record, actor, skip)
+    records = {chain: _record_of(settings, chain, newer) for chain in registry.chains()}
+    begun = quarantine.Beginning(found.backup_id, found.taken_at, records, actor, skip)
     books = {chain: registry.address_book(chain, settings) for chain in registry.chains()}
     url = settings.database_url.get_secret_value()
     copying.put_back(url, folder, lambda tx: quarantine.begin(tx, begun, books))
-    return PutBack(found, record, wallets)
+    return PutBack(found, records, wallets)
 
 
-def _check_records(settings: Settings, found: Manifest) -> str:
-    """Whether the records that lie in place go on where the backup's end. One that is missing is put back; one that is
-    empty was made by a worker that started too early; one that is older, or another, is refused."""
+def _check_records(settings: Settings, found: Manifest) -> Mapping[str, bool]:
+    """By place whether the record that lies there goes on where the backup's ends. One that is missing is put back; one
+    that is empty was made by a worker that started too early; one that is older, or another, is refused."""
     if found.records and settings.signer_dir is None:
         raise InvalidInput("/COFFER_SIGNER_DIR", "is needed: the backup holds a signer's record")
     there = make.records_below(settings.signer_dir)
-    newer = []
+    newer = {}
     for place, (count, hash_) in found.records.items():
         if place not in there:
-            newer.append(False)
+            newer[place] = False
             continue
         record = Record.open(there[place])
         head = record.head()
@@ -85,9 +86,15 @@ def _check_records(settings: Settings, found: Manifest) -> str:
             )
         if faults := record.faults() if head.count else []:
             raise StateConflict(f"the signer's record in {there[place]} is broken: {faults[0]}")
-        newer.append(head.count > count)
-    # One that ends where the backup's ends may be the backup's: nobody can tell what was signed since.
-    return SURVIVED if newer and all(newer) else RESTORED
+        newer[place] = head.count > count
+    return newer
+
+
+def _record_of(settings: Settings, chain: str, newer: Mapping[str, bool]) -> str:
+    """A record that ends where the backup's ends may be the backup's: nobody can tell what was signed since."""
+    there = make.records_below(settings.signer_dir)
+    own = [place for place, folder in there.items() if Record.open(folder).since(0, chain)]
+    return SURVIVED if own and all(newer.get(place, False) for place in own) else RESTORED
 
 
 def _put_back_records(settings: Settings, folder: Path, found: Manifest) -> None:

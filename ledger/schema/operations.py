@@ -144,15 +144,13 @@ difference = table(
     moment("at"),
 )
 
-#: When this database was put in place from a backup: the marks it was taken at, what became of the signer's record, and
-#: what the comparison with each chain found.
+#: When this database was put in place from a backup: the marks it was taken at, and how far each chain's comparison is.
 restoration = table(
     "restoration",
     key(),
     word("backup_id", 40),
     moment("taken_at"),
     moment("restored_at"),
-    word("record", 16),  # survived or restored
     word("actor", 128),
     Column("marks", JSON, nullable=False),
     Column("report", JSON, nullable=True),

@@ -232,7 +232,6 @@ def upgrade() -> None:
         sa.Column("backup_id", sa.String(length=40), nullable=False),
         sa.Column("taken_at", sa.BigInteger(), nullable=False),
         sa.Column("restored_at", sa.BigInteger(), nullable=False),
-        sa.Column("record", sa.String(length=16), nullable=False),
         sa.Column("actor", sa.String(length=128), nullable=False),
         sa.Column("marks", sa.JSON(), nullable=False),
         sa.Column("report", sa.JSON(), nullable=True),
