@@ -257,9 +257,11 @@ def _set_aside(tx: Tx, saga: Saga, row: Row[Any]) -> None:
 
 
 def nudge(tx: Tx, saga: Saga, condition: Any) -> int:
-    """Make rows due now, also those that a worker holds at this moment; how many."""
+    """Make rows due now, also those that a worker holds at this moment; how many. One whose last step has been written
+    since it was chosen has nothing to be due for."""
     t = saga.table.c
-    return tx.execute(update(saga.table).where(condition).values(due_at=tx.now, wakes=t.wakes + 1)).rowcount
+    live = t.state.in_([str(state) for state in saga.steps])
+    return tx.execute(update(saga.table).where(condition, live).values(due_at=tx.now, wakes=t.wakes + 1)).rowcount
 
 
 def due_rows(tx: Tx, saga: Saga, queue: str, limit: int) -> list[int]:
