@@ -242,6 +242,13 @@ def test_a_dead_workers_row_is_taken_over_when_its_lease_ends(rig: Rig) -> None:
     assert (rig.read(row_id).state, rig.read(row_id).crashes) == ("settled", 0)
 
 
+def test_a_row_that_has_come_to_its_end_is_not_nudged(rig: Rig) -> None:
+    """Who nudges has chosen it before: it may have ended since, and would stay due in a state that has no step."""
+    row_id = rig.row(state="final", due_at=None)
+    assert rig.database.run(lambda tx: nudge(tx, rig.saga, payment.c.id == row_id), "test_nudge") == 0
+    assert rig.read(row_id).due_at is None
+
+
 @pytest.mark.parametrize("due_us", [3600 * SECOND, None], ids=["resting", "waiting for news only"])
 def test_a_nudge_during_a_step_is_not_lost(rig: Rig, due_us: int | None) -> None:
     """The block arrives while the row is being looked at: it must be looked at again."""
