@@ -151,6 +151,15 @@ def credited(tx: Tx, chain: str, keys: Sequence[str]) -> set[tuple[str, str]]:
     return found
 
 
+def places_of(tx: Tx, chain: str, texts: Collection[str]) -> dict[str, int]:
+    """The index of each of these addresses that is ours."""
+    wanted, found = sorted(texts), {}
+    for start in range(0, len(wanted), 500):
+        part = (address.c.chain == chain) & address.c.address.in_(wanted[start : start + 500])
+        found |= {row.address: row.idx for row in tx.all(select(address.c.address, address.c.idx).where(part))}
+    return found
+
+
 def leaves(row: Row[Any], code: str) -> bool:
     """Whether this payment takes units of this asset out of what we hold hot."""
     return row.purpose in OUTWARD and row.asset == code

@@ -92,12 +92,17 @@ def look_at(
     hold most."""
     wallet = services.wallet(chain)
     apart = services.address_book(chain).apart
-    unit = partial(reconcile_books.read, chain=chain, apart=apart, more=more, most=most)
-    read = partial(services.database.read, unit, consistent=True)
+    looked = frozenset(more)
     for _ in range(TRIES_MAX):
+        unit = partial(reconcile_books.read, chain=chain, apart=apart, more=looked, most=most)
+        read = partial(services.database.read, unit, consistent=True)
         books = read()
         held = _balances(wallet, books)
         page = wallet.deposits_since(books.cursor)
+        fresh = services.database.read(partial(_not_asked, chain=chain, books=books, page=page)) if apart else frozenset()
+        if fresh:
+            looked |= fresh
+            continue
         keys = [seen.key for seen in page.deposits]
         credited = services.database.read(partial(reconcile_books.credited, chain=chain, keys=keys))
         sights = [_sight(each, wallet) for each in books.underway]
@@ -113,6 +118,19 @@ def of_asset(services: Services, asset: str, chain: str) -> Report:
     if found is None:
         raise LookupError(f"{chain} has no {asset}")
     return found
+
+
+def _not_asked(tx: Tx, chain: str, books: Books, page: DepositPage) -> frozenset[int]:
+    """Indices at which something has come in that no row tells of yet, and whose balance was not asked for: it would
+    count as here and not be there."""
+    asked = {each.contract: {books.hot_index, *each.indices} for each in books.assets}
+    coming = {seen.address for seen in page.deposits if seen.status is DepositStatus.CONFIRMED}
+    places = reconcile_books.places_of(tx, chain, coming)
+    return frozenset(
+        places[seen.address]
+        for seen in page.deposits
+        if seen.address in places and seen.token in asked and places[seen.address] not in asked[seen.token]
+    )
 
 
 def _balances(wallet: ChainWallet, books: Books) -> dict[str, ChainBalance]:
