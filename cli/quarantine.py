@@ -17,8 +17,10 @@ from jobs.backup.compare import Comparison, compare
 from jobs.backup.lift import lift
 from jobs.signer.record import Record
 from jobs.views import when
+from ledger.db import Tx
 from ledger.errors import CofferError
 from settings import Settings
+from wallets import registry
 
 
 @click.group("quarantine", invoke_without_command=True)
@@ -46,6 +48,28 @@ def lift_(chain: str, accept: str | None, actor: str) -> None:
     click.echo(f"\n{chain} is out of quarantine")
     for public_id in waiting:
         click.echo(f"  {public_id} waits for a person: it may have been paid after the backup was made")
+
+
+@quarantine_.command("begin")
+@click.option(
+    "--record-lost", is_flag=True, help="The signer's record is not of now: it was lost, or is a copy as well."
+)
+@click.option("--skip-indices", default=quarantine.SKIP, show_default=True, type=click.IntRange(0, 100_000))
+@acting
+def begin_(record_lost: bool, skip_indices: int, actor: str) -> None:
+    """For a database that came back in another way than by `coffer restore`: a snapshot, a replica, a copied file. With
+    no worker running."""
+    settings = load_settings()
+    services = open_services(settings)
+    chains = registry.chains()
+    records = dict.fromkeys(chains, "restored" if record_lost else "survived")
+    books = {chain: services.address_book(chain) for chain in chains}
+
+    def unit(tx: Tx) -> None:
+        quarantine.begin(tx, quarantine.Beginning("by_hand", tx.now, records, actor, skip_indices), books)
+
+    services.database.run(unit, "quarantine_begin")
+    click.echo("in quarantine: nothing is signed or sent before each chain was compared")
 
 
 @quarantine_.command()

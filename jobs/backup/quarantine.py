@@ -43,7 +43,7 @@ class Beginning:
 
 
 def begin(tx: Tx, begun: Beginning, books: Mapping[str, AddressBook]) -> None:
-    """Write the quarantine into a database that nobody uses yet."""
+    """Write the quarantine into a database that no worker uses."""
     known = marks.read(tx)
     why = f"restored from backup {begun.backup_id} of {when(begun.taken_at)}: what happened since is not known here"
     for name in chains_in_use(tx):
@@ -77,7 +77,10 @@ def current(tx: Tx) -> Row[Any]:
     """The newest restoration. Raises `StateConflict` where this database never was a backup."""
     row = tx.first(select(restoration).order_by(restoration.c.id.desc()).limit(1))
     if row is None:
-        raise StateConflict("this database was not restored from a backup")
+        raise StateConflict(
+            "this database was not put in place by `coffer restore`. If it is an older one all the same, stop the "
+            "workers and say so with `coffer quarantine begin`"
+        )
     return row
 
 

@@ -15,6 +15,7 @@ from ledger.db import Database
 from ledger.schema import account, deposit, withdrawal
 from tests.flows.engine import Engine
 from tests.ops.installation import Installation
+from wallets.fake.chain import Lie
 
 Installer = Callable[..., Installation]
 
@@ -123,6 +124,38 @@ def test_after_a_restore_nobody_is_paid_twice(drill: Drill, record: bool) -> Non
     drill.engine.tick(5)
     assert drill.received() == paid
     assert drill.state(rows["waiting"]) == ("review", "restored")
+
+
+def test_what_was_committed_but_never_seen_stays_here_until_the_quarantine_is_lifted(drill: Drill) -> None:
+    """In the life that was lost it may have been proven dead and paid by another payment."""
+    rich = drill.engine.funded(9_000_000)
+    committed = drill.withdraw(rich, 200_000)
+    drill.shop.chain.lie("broadcast", Lie.LOST_UNDONE, times=50)
+    drill.engine.tick()
+    assert drill.engine.payment_of(committed).state == "broadcast"
+    drill.shop.said("backup", drill.backup_folder)
+    drill.lose(record=False)
+    with drill.shop.chain.state(write=True) as s:
+        s.lies.clear()
+    drill.restore()
+    drill.engine.tick(3)
+    assert drill.shop.chain.pool == ()
+    assert "nothing is sent on bitcoin" in str(drill.engine.payment_of(committed).status_detail)
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "nothing was done since")
+    drill.engine.tick(2)
+    assert len(drill.shop.chain.pool) == 1
+    drill.mine(6)
+    assert drill.state(committed)[0] == "completed"
+
+
+def test_a_database_that_came_back_in_another_way_is_put_into_quarantine_by_hand(drill: Drill) -> None:
+    backed_up(drill)
+    refused = drill.shop.refused("quarantine", "lift", "bitcoin")
+    assert "bitcoin is not in quarantine" in refused
+    first = drill.engine.address(drill.engine.account()).idx
+    drill.shop.said("quarantine", "begin", "--record-lost")
+    assert "unexplained" not in drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "looked at")
+    assert drill.engine.address(drill.engine.account()).idx == first + 1 + 1_000
 
 
 def test_money_that_came_to_addresses_given_out_since_is_credited(drill: Drill) -> None:
