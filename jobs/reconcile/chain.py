@@ -23,6 +23,7 @@ from jobs.payment.contents import stored
 from jobs.reconcile import books as reconcile_books
 from jobs.reconcile.books import AssetBooks, Books, Underway
 from jobs.services import Services
+from ledger.db import Tx
 from ledger.errors import NodeNotReady
 from wallets.protocol import ChainBalance, ChainWallet, DepositPage, DepositStatus, TxState, TxStatus
 
@@ -99,8 +100,8 @@ def look_at(
         books = read()
         held = _balances(wallet, books)
         page = wallet.deposits_since(books.cursor)
-        fresh = services.database.read(partial(_not_asked, chain=chain, books=books, page=page)) if apart else frozenset()
-        if fresh:
+        fresh = services.database.read(partial(_not_asked, chain=chain, books=books, page=page))
+        if apart and fresh:
             looked |= fresh
             continue
         keys = [seen.key for seen in page.deposits]
