@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from jobs.reconcile import chain as reconcile
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 
 
@@ -21,3 +24,17 @@ def test_a_withdrawal_to_a_contract_that_refuses_gives_its_money_back(ethereum: 
     ethereum.mine(3)
     assert (ethereum.state(good), ethereum.node.balance(payee)) == ("completed", ETHER)
     ethereum.agree()
+
+
+@pytest.mark.parametrize("code", ["ETH", "GOOD"])
+def test_what_came_to_a_new_address_a_moment_ago_is_no_difference(ethereum: EthereumEngine, code: str) -> None:
+    """The chain is asked about this index too, though no row tells yet that anything is there."""
+    good = ethereum.add_token("GOOD")
+    home = ethereum.address(ethereum.account(), None if code == "ETH" else good).address
+    if code == "ETH":
+        ethereum.node.pay(home, ETHER, gas=100_000)
+        ethereum.node.mine(1)
+    else:
+        ethereum.call(ethereum.contracts[code], ethereum.kinds[code], "transfer", home, 5_000_000)
+    report = reconcile.of_asset(ethereum.services, code, "ethereum")
+    assert (report.uncredited_units, report.unexplained_units) == (ETHER if code == "ETH" else 5_000_000, 0)
