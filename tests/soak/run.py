@@ -95,7 +95,7 @@ class Soak:
         verdict = judge(self.api, self.book, self.world, self.accounts)
         verdict.wrong += [*wrong, *chaos.ended_alone, *self._paused()]
         lost = sum(wire.replies_lost for wire in self.stack.wires.values())
-        alarms = [f"{a['code']}: {a['detail']}" for a in json.loads(self.stack.cli("alarms", "--json"))]
+        alarms = [" ".join(map(str, a.values())) for a in json.loads(self.stack.cli("alarms", "--json"))]
         chaos.stop()
         return Result(chaos.kills, chaos.others, self.book.done, self.book.refused, {}, alarms, lost, seconds, verdict)
 
