@@ -6,7 +6,7 @@ import click
 
 from cli.context import acting, open_services
 from jobs import halting, tasks
-from jobs.reconcile import differences
+from jobs.reconcile import differences, outgoing
 from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.errors import StateConflict
@@ -69,12 +69,18 @@ def halt(chain: str, reason: str, actor: str) -> None:
 @click.command("lift-halt")
 @_CHAIN
 @click.argument("cause", type=click.Choice(halts.CAUSES))
+@click.option("--reason", required=True, help="What you found out; for the audit log.")
 @acting
-def lift_halt(chain: str, cause: str, actor: str) -> None:
-    """Take one CAUSE away for which nothing is signed on CHAIN, once you have looked into it."""
+def lift_halt(chain: str, cause: str, reason: str, actor: str) -> None:
+    """Take one CAUSE away for which nothing is signed on CHAIN, once you have looked into it.
+
+    What left by no payment here is accepted with that: it is told of no more, and its nonces count as used.
+    """
 
     def unit(tx: Tx) -> tuple[bool, str | None]:
-        return halting.lift(tx, chain, cause, actor), halts.reason(tx, chain)
+        for name in outgoing.accept(tx, chain, reason, actor) if cause in outgoing.CAUSES else ():
+            click.echo(f"accepted: {name}")
+        return halting.lift(tx, chain, cause, actor, reason), halts.reason(tx, chain)
 
     lifted, left = open_services().database.run(unit, "cli.lift_halt")
     if not lifted:

@@ -25,8 +25,8 @@ WORKER_CALLS: tuple[str, ...] = tuple(
     estimatesmartfee getbestblockhash getblock getblockchaininfo getblockcount getblockhash getblockheader
     getmempoolentry getmempoolinfo getnetworkinfo getrawmempool getrawtransaction gettxout gettxspendingprevout uptime
 
-    createwallet getwalletinfo importdescriptors keypoolrefill listdescriptors listwalletdir listwallets loadwallet
-    walletlock walletpassphrase
+    createwallet getwalletinfo importdescriptors keypoolrefill listdescriptors listlabels listwalletdir
+    listwallets loadwallet setlabel walletlock walletpassphrase
 
     deriveaddresses getaddressinfo getdescriptorinfo getrawchangeaddress validateaddress
 

@@ -30,9 +30,9 @@ def at_once(services: Services, chain: str, cause: str, why: str) -> NoReturn:
     raise SigningHalted(f"nothing is signed on {chain}: {cause}: {why}")
 
 
-def lift(tx: Tx, chain: str, cause: str, actor: str) -> bool:
+def lift(tx: Tx, chain: str, cause: str, actor: str, reason: str = "") -> bool:
     """Take one cause away; what waited for it goes on at once. False when there was none."""
-    lifted = halts.lift(tx, chain, cause, actor)
+    lifted = halts.lift(tx, chain, cause, actor, reason)
     alarms.clear(tx, subject(chain), cause)
     if halts.reason(tx, chain) is None:
         p: Any = payment.c

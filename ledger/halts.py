@@ -73,12 +73,12 @@ def stop(tx: Tx, chain: str, cause: str, why: str, actor: str) -> bool:
     return True
 
 
-def lift(tx: Tx, chain: str, cause: str, actor: str) -> bool:
+def lift(tx: Tx, chain: str, cause: str, actor: str, reason: str = "") -> bool:
     """Take one cause away; False when there was none. Audited."""
     _check_names(tx, chain, cause)
     lifted = tx.execute(delete(halt).where(halt.c.chain == chain, halt.c.cause == cause)).rowcount == 1
     if lifted:
-        audit.record(tx, actor, "lift_halt", f"{chain}/{cause}", {})
+        audit.record(tx, actor, "lift_halt", f"{chain}/{cause}", {"reason": reason[:512]})
     return lifted
 
 

@@ -170,6 +170,16 @@ class SeenDeposit:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenSpend:
+    """A transaction made with this wallet's keys, by whomever. `txid` None: the chain tells no more than that this
+    resource is used. `height` None: it is in no block."""
+
+    txid: str | None
+    height: int | None = None
+    resource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DepositPage:
     """What was found after a cursor; `tip` is the block up to which was read."""
 
@@ -178,6 +188,7 @@ class DepositPage:
     tip: Tip
     final_height: int | None = None  #: up to here the chain itself calls its blocks final; None: it has no such word
     more: bool = False  #: the chain goes on: read again at once
+    outgoing: tuple[SeenSpend, ...] = ()  #: what these keys have sent, in the same blocks and in the pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,13 +315,28 @@ class ChainWallet(Protocol):
         """The addresses of watched indices, stored by the node. Only where the address book does not derive."""
         ...
 
+    def mark(self, text: str) -> None:
+        """Write on the wallet itself, where the keys are, which installation it belongs to; replaces what was there.
+        Does nothing where the chain's node keeps no wallet."""
+        ...
+
+    def marked(self) -> str | None:
+        """What `mark` wrote last, whoever did; None for nothing."""
+        ...
+
     def tag(self, index: int, text: str) -> None:
         """Write on the wallet's own books whose this index is, for people; nothing depends on it. May do nothing."""
         ...
 
     def deposits_since(self, cursor: str | None) -> DepositPage:
         """All incoming payments new or changed since the cursor, in pool and chain; repeats are normal. What this
-        wallet paid to itself (change, sweeps, gas) is not among them."""
+        wallet paid to itself (change, sweeps, gas) is not among them. `outgoing` is all that its keys have sent,
+        whoever used them."""
+        ...
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        """What a transaction that `outgoing` told of uses, in the words of this chain's resources; empty when it is
+        gone again."""
         ...
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:

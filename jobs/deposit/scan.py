@@ -15,6 +15,8 @@ from sqlalchemy import Row, insert, or_, select, update
 from jobs import alarms, tasks, views
 from jobs.assets import codes_by_contract, native
 from jobs.deposit.state import OPEN_STATES, SURPLUS_PREFIX
+from jobs.reconcile import outgoing
+from jobs.reconcile.outgoing import Stranger
 from jobs.runtime import nudge
 from jobs.saga import Saga
 from jobs.services import Services, chain_row
@@ -39,6 +41,7 @@ class Observation:
     again: Mapping[str, SeenDeposit]  #: open deposits asked for by name, by key
     market: FeeMarket
     open_rows: Mapping[str, Row[Any]]
+    strangers: Sequence[Stranger] = ()  #: what left, and no payment here made
 
 
 def scan(row: Row[Any], services: Services, sagas: Mapping[str, Saga]) -> Ran:
@@ -60,9 +63,17 @@ def scan(row: Row[Any], services: Services, sagas: Mapping[str, Saga]) -> Ran:
     again = wallet.look_up_deposits(asked) if asked else {}
     rules = services.database.read(lambda tx: policy.of(tx, native(tx, name)))
     market = wallet.fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
-    found = Observation(page, again, market, open_rows)
+    found = Observation(page, again, market, open_rows, outgoing.strangers(services, name, page))
     more = _more(services, name, found)
-    return Ran(effect=lambda tx, _: _record(tx, name, found, sagas), due_us=0 if more or page.more else None)
+    # Until the first reading has come to the tip, what these keys had sent before this database knew them is history.
+    caught_up = known.scan_cursor is not None and (row.progress or {}).get("caught_up", True)
+
+    def effect(tx: Tx, _: Row[Any]) -> None:
+        _record(tx, name, found, sagas)
+        outgoing.note(tx, name, found.strangers, before=not caught_up)
+
+    kept = {"progress": {"caught_up": caught_up or not page.more}}
+    return Ran(values=kept, effect=effect, due_us=0 if more or page.more else None)
 
 
 def _more(services: Services, name: str, found: Observation) -> bool:

@@ -12,6 +12,8 @@ from jobs import alarms, halting
 from jobs.payment import books as payment_books
 from jobs.payment import promised, resources, second_line
 from jobs.payment.contents import Contents, contents, flow_of, proposal_of, sign_request, stored
+from jobs.reconcile import outgoing
+from jobs.reconcile.outgoing import Stranger
 from jobs.saga import SECOND, Effect, Outcome
 from jobs.services import Services, require_healthy
 from jobs.signer import SignerRefused
@@ -23,6 +25,7 @@ from ledger.errors import (
     InsufficientHotFunds,
     InvalidAddress,
     InvalidInput,
+    SigningHalted,
     WalletBusy,
 )
 from ledger.schema import candidate
@@ -103,7 +106,9 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
     strange = services.database.read(lambda tx: resources.unknown(tx, row.chain, proposal.expects))
     if strange:
         detail = f"the chain shows {strange[0]} as used, which this database never owned: it is not the one that pays"
-        halting.at_once(services, row.chain, "chain_ahead", detail)
+        unowned = [Stranger(name, (name,), None, False) for name in strange]
+        services.database.run(lambda tx: outgoing.note(tx, row.chain, unowned), "halt")
+        raise SigningHalted(detail)
     wallet.hold(proposal.resources)
     values = {"proposal": asdict(proposal), "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
     return Reserved(values=values, effect=partial(_claim, proposal=proposal))

@@ -7,6 +7,7 @@ taken: a coin sent to a witness version that has no rules yet belongs to anyone.
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from urllib.parse import quote
 
 from embit import base58, bech32
@@ -29,6 +30,13 @@ def embit_network(network: str) -> str:
     if name not in NETWORKS:
         raise ValueError(f"unknown Bitcoin network {network!r}")
     return name
+
+
+def mark_address(network: str) -> str:
+    """An address whose script nobody knows (P2WSH of a hash of words): no money goes there; it carries a label."""
+    prefix: str = NETWORKS[embit_network(network)]["bech32"]
+    address: str = bech32.encode(prefix, 0, list(sha256(b"coffer: whose wallet this is").digest()))
+    return address
 
 
 class BitcoinAddressBook:

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from ledger.errors import NodeProtocolError
 from wallets.bitcoin.client import BitcoinClient, RpcRefused
+from wallets.bitcoin.psbt import resource_of
 from wallets.bitcoin.reply import Record, text_of
-from wallets.protocol import DepositPage, DepositStatus, SeenDeposit, Tip
+from wallets.protocol import DepositPage, DepositStatus, SeenDeposit, SeenSpend, Tip
 
 #: Reorganisations up to here are read again by every page; a deeper one still by `look_up_deposits`.
 CURSOR_DEPTH = 100
@@ -38,14 +39,25 @@ class Deposits:
         reply = self._list_since(cursor)
         tip = self._tip(reply.text("lastblock"))
         found: dict[str, SeenDeposit] = {}
+        sent: dict[str, SeenSpend] = {}
         for entry in (*reply.records("removed"), *reply.records("transactions")):
+            if entry.text("category") == "send":
+                height = entry.integer("blockheight") if entry.integer("confirmations") > 0 else None
+                sent[entry.text("txid")] = SeenSpend(entry.text("txid"), height)
             if entry.text("category") in _RECEIVED:
                 deposit = _from_entry(entry)
                 found[deposit.key] = deposit
         unclear = [deposit for deposit in found.values() if deposit.status is not DepositStatus.CONFIRMED]
         found.update(self.look_up(unclear))
         next_cursor = self._client.read("getblockhash", max(0, tip.height - CURSOR_DEPTH))
-        return DepositPage(tuple(found.values()), text_of(next_cursor, "getblockhash"), tip)
+        cursor = text_of(next_cursor, "getblockhash")
+        return DepositPage(tuple(found.values()), cursor, tip, outgoing=tuple(sent.values()))
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        if transaction(self._client, txid) is None:
+            return ()
+        record = Record(self._client.read("gettransaction", txid, True, True), "gettransaction")
+        return tuple(resource_of(entry) for entry in record.record("decoded").records("vin"))
 
     def _list_since(self, cursor: str | None) -> Record:
         try:

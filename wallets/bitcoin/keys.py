@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from ledger.errors import NodeNotReady, NodeProtocolError, WrongNetwork
-from wallets.bitcoin.addresses import embit_network
+from wallets.bitcoin.addresses import embit_network, mark_address
 from wallets.bitcoin.client import BitcoinClient, RpcRefused
 from wallets.bitcoin.hd import account_key_of, receive_address
 from wallets.bitcoin.reply import Record, list_of, text_of
@@ -19,6 +19,9 @@ UNLOCK_SECONDS = 30
 WATCH_STEP = 5_000
 
 _LOCKED, _WRONG_PASSPHRASE, _NOT_ENCRYPTED, _WALLET_ERROR = -13, -14, -15, -4
+
+#: Before the public id of the installation that a wallet belongs to.
+_MARK = "coffer-installation:"
 
 _T = TypeVar("_T")
 
@@ -47,6 +50,17 @@ class WalletKeys:
         self._compare_derivation(account_key)
         genesis = text_of(self._client.read("getblockhash", 0), "getblockhash")
         return WalletIdentity(genesis, account_key)
+
+    def mark(self, text: str) -> None:
+        """As the label of an address that nobody can ever spend from: the node keeps labels in the wallet's file."""
+        self._client.change("setlabel", mark_address(self._network), f"{_MARK}{text}")
+
+    def marked(self) -> str | None:
+        labels = list_of(self._client.read("listlabels", "send"), "listlabels")
+        found = [label.removeprefix(_MARK) for label in labels if isinstance(label, str) and label.startswith(_MARK)]
+        if len(found) > 1:
+            raise NodeProtocolError("the wallet carries the marks of two installations")
+        return found[0] if found else None
 
     def _load_or_create(self) -> Record:
         try:

@@ -59,11 +59,20 @@ class BitcoinWallet:
     def addresses(self, start: int, count: int) -> Sequence[str]:
         raise LookupError("addresses come from the account public key")
 
+    def mark(self, text: str) -> None:
+        self._keys.mark(text)
+
+    def marked(self) -> str | None:
+        return self._keys.marked()
+
     def tag(self, index: int, text: str) -> None:
         return None
 
     def deposits_since(self, cursor: str | None) -> DepositPage:
         return self._deposits.since(cursor)
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        return self._deposits.resources_of(txid)
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         return self._deposits.look_up(deposits)

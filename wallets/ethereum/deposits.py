@@ -7,7 +7,7 @@ says, for all candidates of a page at once: a million of ours cost no more than 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -17,14 +17,15 @@ from wallets.ethereum.addresses import HOT_INDEX
 from wallets.ethereum.blocks import Moved, follow, header, settled, with_receipts
 from wallets.ethereum.client import Call, EthereumClient, RpcRefused
 from wallets.ethereum.hd import checksummed
-from wallets.ethereum.incoming import Found, payments_in
+from wallets.ethereum.incoming import Found, payments_in, senders_in
 from wallets.ethereum.internal import Internal
 from wallets.ethereum.locator import Mark, read, thinned, written
+from wallets.ethereum.nonces import used_nonces
 from wallets.ethereum.reply import Record
 from wallets.ethereum.state import final_height, latest
 from wallets.ethereum.tokens import balance_call, uint_of
-from wallets.ethereum.transaction import Keys
-from wallets.protocol import DepositPage, DepositStatus, Directory, SeenDeposit, Tip
+from wallets.ethereum.transaction import Keys, resource
+from wallets.protocol import DepositPage, DepositStatus, Directory, SeenDeposit, SeenSpend, Tip
 
 #: Blocks read in one page.
 PAGE_BLOCKS = 100
@@ -69,13 +70,30 @@ class Deposits:
         blocks = follow(self._client, shared, first, last) if first <= last else []
         tokens = {token.lower(): token for token in self._directory.tokens()}
         found: list[Found] = []
+        signed: list[tuple[str, str, int]] = []
         for each in with_receipts(self._client, blocks):
             found += payments_in(each, tokens, self._internal)
-        deposits = self._deposits(found, tokens, {block.hash: block.parent for block in blocks})
+            signed += [(txid, sender, each.block.number) for txid, sender in senders_in(each)]
+        ours = self._ours([each.payee for each in found] + [sender for _, sender, _ in signed])
+        deposits = self._deposits(found, ours, tokens, {block.hash: block.parent for block in blocks})
+        sent = [SeenSpend(txid, height) for txid, sender, height in signed if sender in ours]
         read_now = [Mark(block.number, block.hash) for block in reversed(blocks)]
         known = thinned([*read_now, *shared], final)
         tip = Tip(known[0].height, known[0].hash)
-        return DepositPage(tuple(deposits), written(known), tip, final, more=last < head.number)
+        outgoing = (*sent, *self._used())
+        return DepositPage(tuple(deposits), written(known), tip, final, more=last < head.number, outgoing=outgoing)
+
+    def _used(self) -> list[SeenSpend]:
+        """The hot wallet's last nonces, in the chain and in the pool."""
+        _, used = used_nonces(self._client, self._keys.address(HOT_INDEX))
+        return [SeenSpend(None, resource=name) for name in used]
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        answer = self._client.read("eth_getTransactionByHash", txid)
+        if answer is None:
+            return ()
+        record = Record(answer, "eth_getTransactionByHash")
+        return (resource(record.address("from"), record.quantity("nonce")),)
 
     def _first(self, head: int) -> int:
         if self._start_block is not None:
@@ -97,10 +115,9 @@ class Deposits:
         raise NodeProtocolError("no block of the cursor is in the node's chain: it follows another one")
 
     def _deposits(
-        self, found: Sequence[Found], tokens: Mapping[str, str], parents: Mapping[str, str]
+        self, found: Sequence[Found], ours: Collection[str], tokens: Mapping[str, str], parents: Mapping[str, str]
     ) -> list[SeenDeposit]:
         """Those that pay us and do not come from us."""
-        ours = self._ours(each.payee for each in found)
         paid = [each for each in found if each.payee in ours]
         senders = self._ours(each.sender for each in paid)
         paid = [each for each in paid if each.sender not in senders]

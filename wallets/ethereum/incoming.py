@@ -54,6 +54,12 @@ def payments_in(each: BlockReceipts, tokens: Container[str], internal: Internal)
             yield Found(inner_key(inner), inner.txid, inner.sender, inner.payee, inner.units, height, name)
 
 
+def senders_in(each: BlockReceipts) -> Iterable[tuple[str, str]]:
+    """(txid, who signed it) of every transaction of a block, failed ones too: they used a nonce and took a fee."""
+    for receipt in each.receipts:
+        yield str(receipt["transactionHash"]), Record(receipt, "eth_getBlockReceipts").address("from")
+
+
 def inner_key(inner: InternalTransfer) -> str:
     return f"{inner.txid}:call:{inner.place}:{inner.units}"
 

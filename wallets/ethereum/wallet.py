@@ -110,11 +110,20 @@ class EthereumWallet:
     def addresses(self, start: int, count: int) -> Sequence[str]:
         raise LookupError("addresses come from the account public key")
 
+    def mark(self, text: str) -> None:
+        return None  # the node keeps no wallet; the nonces and the signer's record tell two databases apart
+
+    def marked(self) -> str | None:
+        return None
+
     def tag(self, index: int, text: str) -> None:
         return None
 
     def deposits_since(self, cursor: str | None) -> DepositPage:
         return self._deposits.since(cursor)
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        return self._deposits.resources_of(txid)
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         return self._presence.look_up(deposits)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ledger.errors import NodeProtocolError
 from wallets.fake.model import COINBASE_MATURITY, State, WalletState
-from wallets.protocol import DepositPage, DepositStatus, SeenDeposit, Tip
+from wallets.protocol import DepositPage, DepositStatus, SeenDeposit, SeenSpend, Tip
 
 CURSOR_DEPTH = 100
 
@@ -19,12 +19,15 @@ def page(s: State, wallet: WalletState, owned: Mapping[str, int | None], cursor:
     """
     above, removed = _fork(s, cursor)
     found = []
+    sent = []
     for txid in wallet.known:
         in_chain = s.height_of.get(txid, -1) > above
         tx = s.txs[txid]
         lost = not s.active(txid) and s.conflict_depth(tx.inputs) <= s.tip.height - above
         if not (in_chain or txid in s.pool or txid in removed or lost):
             continue
+        if any(_pays_to(s, outpoint) in owned for outpoint in tx.inputs):
+            sent.append(SeenSpend(txid, s.height_of.get(txid)))
         for vout, output in enumerate(tx.outputs):
             if owned.get(output.address) is not None:
                 seen = SeenDeposit(
@@ -38,7 +41,13 @@ def page(s: State, wallet: WalletState, owned: Mapping[str, int | None], cursor:
                 )
                 found.append(present(s, seen))
     next_cursor = s.blocks[max(0, s.tip.height - CURSOR_DEPTH)].hash
-    return DepositPage(tuple(found), next_cursor, Tip(s.tip.height, s.tip.hash))
+    return DepositPage(tuple(found), next_cursor, Tip(s.tip.height, s.tip.hash), outgoing=tuple(sent))
+
+
+def _pays_to(s: State, outpoint: str) -> str | None:
+    """Whose coin this was, whatever became of the transaction that made it."""
+    txid, _, vout = outpoint.rpartition(":")
+    return s.txs[txid].outputs[int(vout)].address if txid in s.txs else None
 
 
 def _fork(s: State, cursor: str | None) -> tuple[int, set[str]]:

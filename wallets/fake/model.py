@@ -55,6 +55,7 @@ class WalletState:
     watched: int = 0
     change_count: int = 0
     held: set[str] = field(default_factory=set)
+    mark: str | None = None
     known: dict[str, None] = field(default_factory=dict)  #: txids that ever touched it, in order of sight
 
 

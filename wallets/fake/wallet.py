@@ -97,12 +97,24 @@ class FakeWallet:
     def addresses(self, start: int, count: int) -> Sequence[str]:
         raise LookupError("addresses come from the account public key")
 
+    def mark(self, text: str) -> None:
+        with self._call("mark", changes=True) as (s, _):
+            s.wallets[self._name].mark = text
+
+    def marked(self) -> str | None:
+        with self._call("marked") as (s, _):
+            return s.wallets[self._name].mark
+
     def tag(self, index: int, text: str) -> None:
         return None
 
     def deposits_since(self, cursor: str | None) -> DepositPage:
         with self._call("deposits_since") as (s, _):
             return page(s, s.wallets[self._name], self.node.owned(s, self._name), cursor)
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        with self._call("resources_of") as (s, _):
+            return s.txs[txid].inputs if txid in s.txs else ()
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         with self._call("look_up_deposits") as (s, _):

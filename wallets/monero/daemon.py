@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -78,6 +79,18 @@ class Daemon:
         while batch := list(islice(remaining, TRANSACTIONS_MAX)):
             found.update(self._some(batch))
         return found
+
+    def key_images(self, txid: str) -> tuple[str, ...]:
+        """What a transaction in pool or chain spends, whoever made it; empty when it is in neither."""
+        path = "get_transactions"
+        answer = self._client.daemon_path(path, txs_hashes=[txid], decode_as_json=True, prune=True)
+        for entry in Record(answer, path).some_records("txs"):
+            try:
+                body = json.loads(entry.text("as_json"))
+                return tuple(str(spent["key"]["k_image"]) for spent in body["vin"] if "key" in spent)
+            except (ValueError, KeyError, TypeError):
+                raise NodeProtocolError(f"{path}: a transaction that cannot be read") from None
+        return ()
 
     def _some(self, txids: list[str]) -> Mapping[str, Whereabouts]:
         path = "get_transactions"

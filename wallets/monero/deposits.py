@@ -43,14 +43,18 @@ class Deposits:
         """
         for _ in range(_ATTEMPTS):
             tip = self._sync.caught_up()
-            entries = self._expected(self._incoming.after(self._start(cursor, tip)))
+            listed, sent = self._incoming.after(self._start(cursor, tip))
+            entries = self._expected(listed)
             odd, hash_at = self._incoming.odd(entries), cache(self._daemon.hash_at)
             found = tuple(_deposit(entry, hash_at, MISMATCH if entry.key in odd else "") for entry in entries)
             height = max(0, tip.height - CURSOR_DEPTH)
-            page = DepositPage(found, f"{height}:{hash_at(height)}", tip)
+            page = DepositPage(found, f"{height}:{hash_at(height)}", tip, outgoing=tuple(sent))
             if self._daemon.tip() == tip:
                 return page
         raise NodeNotReady("the chain moves faster than it can be read", reason="syncing")
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        return self._daemon.key_images(txid)
 
     def _start(self, cursor: str | None, tip: Tip) -> int | None:
         """The height above which to read; None: from the first block."""

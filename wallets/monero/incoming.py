@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from wallets.monero.client import MoneroClient, RpcRefused
 from wallets.monero.reply import Record
+from wallets.protocol import SeenSpend
 
 _ACCOUNT_OUT_OF_BOUND, _ADDRESS_OUT_OF_BOUND = -14, -15
 _SENT = ("out", "pending", "failed")
@@ -43,8 +44,8 @@ class Incoming:
     def __init__(self, client: MoneroClient) -> None:
         self._client = client
 
-    def after(self, height: int | None) -> list[Entry]:
-        """What others sent, in blocks above a height (None: in all) and in the pool."""
+    def after(self, height: int | None) -> tuple[list[Entry], list[SeenSpend]]:
+        """What others sent, and what these keys sent, in blocks above a height (None: in all) and in the pool."""
         # `min_height` itself is left out by wallet-rpc; the pool and what was sent and not mined are always in.
         bounds = {} if height is None else {"filter_by_height": True, "min_height": height}
         listing = self._transfers(**dict.fromkeys(("in", "pool", *_SENT), True), all_accounts=True, **bounds)
@@ -52,7 +53,8 @@ class Incoming:
         mined, waiting = (_entries(listing, kind) for kind in ("in", "pool"))
         # After a reorganisation the wallet may list one in both; and in the pool, without an amount, what it has.
         waiting = {key: entry for key, entry in waiting.items() if entry.units and key not in mined}
-        return [entry for entry in (*mined.values(), *waiting.values()) if entry.txid not in own]
+        entries = [entry for entry in (*mined.values(), *waiting.values()) if entry.txid not in own]
+        return entries, [SeenSpend(txid, height) for txid, height in own.items()]
 
     def in_pool(self) -> list[Entry]:
         """What others sent and no block holds, as the wallet counts it in its balance."""
@@ -60,7 +62,7 @@ class Incoming:
         own = _sent(listing)
         return [entry for entry in _entries(listing, "pool").values() if entry.txid not in own]
 
-    def sent(self, heights: Collection[int]) -> set[str]:
+    def sent(self, heights: Collection[int]) -> Collection[str]:
         """The transactions that the wallet sent itself: in blocks from the lowest to the highest of these, and those
         in no block."""
         low, high = (max(min(heights) - 1, 0), max(heights)) if heights else (0, 0)
@@ -140,8 +142,13 @@ def _entry(record: Record) -> Entry:
     )
 
 
-def _sent(listing: Record) -> set[str]:
-    return {record.text("txid") for kind in _SENT for record in listing.some_records(kind)}
+def _sent(listing: Record) -> dict[str, int | None]:
+    """txid -> height of its block, None for one that is in none."""
+    return {
+        record.text("txid"): record.units("height") if kind == "out" else None
+        for kind in reversed(_SENT)  # after a reorganisation one may be listed as both: a block counts
+        for record in listing.some_records(kind)
+    }
 
 
 def _place(index: Record) -> Place:

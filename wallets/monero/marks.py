@@ -1,4 +1,4 @@
-"""Two notes that the adapter leaves in the wallet file itself, as attributes: they live and die with that file.
+"""Notes that the adapter leaves in the wallet file itself, as attributes: they live and die with that file.
 
 A wallet restored from its seed has none of them, and so tells itself apart from the file that prepared a transaction:
 `relay_tx` marks outputs as spent by their place in the file that made its metadata, and would mark others there.
@@ -13,7 +13,7 @@ from ledger.errors import NodeProtocolError
 from wallets.monero.client import MoneroClient, RpcRefused
 from wallets.monero.reply import Record
 
-_FILE, _ACCOUNTS = "coffer.file", "coffer.accounts"
+_FILE, _ACCOUNTS, _OWNER = "coffer.file", "coffer.accounts", "coffer.installation"
 _NO_ATTRIBUTE = -45
 
 
@@ -39,6 +39,14 @@ class Marks:
         """A file that was put back from a backup is not the one that prepared transactions since: it may hold its
         outputs in other places."""
         self._client.change("set_attribute", key=_FILE, value=secrets.token_hex(8))
+
+    def claim(self, owner: str) -> None:
+        """Write which installation this wallet belongs to, and have it on the disk."""
+        self._client.change("set_attribute", key=_OWNER, value=owner)
+        self._client.change("store")
+
+    def owner(self) -> str | None:
+        return self._attribute(_OWNER)
 
     def accounts(self) -> list[int]:
         """The accounts, other than the first, whose outputs may be frozen by us."""

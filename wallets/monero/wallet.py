@@ -89,11 +89,20 @@ class MoneroWallet:
     def addresses(self, start: int, count: int) -> Sequence[str]:
         return self._keys.addresses(start, count)
 
+    def mark(self, text: str) -> None:
+        self._marks.claim(text)
+
+    def marked(self) -> str | None:
+        return self._marks.owner()
+
     def tag(self, index: int, text: str) -> None:
         self._keys.tag(index, text)
 
     def deposits_since(self, cursor: str | None) -> DepositPage:
         return self._deposits.since(cursor)
+
+    def resources_of(self, txid: str) -> tuple[str, ...]:
+        return self._deposits.resources_of(txid)
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         return self._deposits.look_up(deposits)
