@@ -6,6 +6,7 @@ import click
 
 from cli.context import acting, open_services
 from jobs import halting, tasks
+from jobs.backup import quarantine
 from jobs.reconcile import differences, outgoing
 from ledger import halts, pauses
 from ledger.db import Tx
@@ -76,6 +77,9 @@ def lift_halt(chain: str, cause: str, reason: str, actor: str) -> None:
 
     What left by no payment here is accepted with that: it is told of no more, and its nonces count as used.
     """
+
+    if cause == quarantine.CAUSE:
+        raise StateConflict(f"after a restore {chain} is compared first: `coffer quarantine lift {chain}`")
 
     def unit(tx: Tx) -> tuple[bool, str | None]:
         for name in outgoing.accept(tx, chain, reason, actor) if cause in outgoing.CAUSES else ():

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, select
 
 from jobs import tasks
 from jobs.backup import quarantine
 from jobs.payment import books as payment_books
-from jobs.payment import resources
 from jobs.payment.contents import stored
 from jobs.reconcile import chain as reconciliation
 from jobs.reconcile.chain import Report
@@ -25,7 +24,7 @@ from jobs.services import Services, chain_row
 from jobs.signer.record import Candidate, Known, Record
 from ledger.db import Tx
 from ledger.errors import CofferError, NodeNotReady
-from ledger.schema import deposit, index_counter, outgoing, payment, resource, task, withdrawal
+from ledger.schema import deposit, index_counter, outgoing, payment, task, withdrawal
 from wallets.protocol import ChainWallet, Tip, TxState
 
 #: Blocks before the backup's tip from which a wallet that was put back reads again: what reorganisations may change.
@@ -69,7 +68,6 @@ def compare(services: Services, runtime: Runtime, chain: str, records: Sequence[
     tip = _require_caught_up(wallet, row, chain)
     _recover(services, wallet, row)
     _scan(services, runtime, chain)
-    _mark_used(services, wallet, chain)
     lost = [known for record in records for known in record.payments(chain)]
     lost = services.database.read(lambda tx: _unknown(tx, lost))
     reports = reconciliation.reconcile(services, chain)
@@ -124,20 +122,6 @@ def _scan(services: Services, runtime: Runtime, chain: str) -> None:
         if health.tip is not None and known.tip_hash == health.tip.hash:
             return
     raise NodeNotReady(f"the {chain} chain grows faster than it can be read")
-
-
-def _mark_used(services: Services, wallet: ChainWallet, chain: str) -> None:
-    """What the chain shows as used by these keys is used here too: no payment is to be made of it again."""
-    used = wallet.open().used
-    others = services.database.read(lambda tx: tx.all(select(outgoing.c.resources).where(outgoing.c.chain == chain)))
-    keys = [*used, *(key for row in others for key in row.resources)]
-
-    def write(tx: Tx) -> None:
-        for key in dict.fromkeys(resources.unknown(tx, chain, keys)):
-            owned = {"chain": chain, "resource_key": key, "payment_id": None, "live": None, "created_at": tx.now}
-            tx.execute(insert(resource).values(owned))
-
-    services.database.run(write, "mark_used")
 
 
 def _unknown(tx: Tx, signed: Iterable[Known]) -> list[Known]:

@@ -13,17 +13,18 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import alarms, withdrawal
+from jobs import halting, withdrawal
 from jobs.backup import quarantine
 from jobs.backup.compare import OPEN, Comparison
 from jobs.payment import books as payment_books
 from jobs.payment import second_line
+from jobs.reconcile import outgoing
 from jobs.services import Services
 from jobs.signer.record import Record
 from ledger import audit, halts, history
 from ledger.db import Tx
 from ledger.errors import StateConflict
-from ledger.schema import outgoing, payment
+from ledger.schema import payment
 from ledger.schema import withdrawal as withdrawals
 
 #: Payments that were not committed to be sent: their withdrawals may have been paid by others since.
@@ -45,29 +46,27 @@ def lift(services: Services, found: Comparison, records: Sequence[Record], accep
         row = quarantine.current(tx)
         quarantine.check_held(tx, found.chain)
         set_aside = _set_aside(tx, found, everything=not quarantine.knows_signed(row, found.chain))
-        _accept(tx, found, records, accept, actor)
+        reason = accept or "explained by the comparison after a restore"
+        _accept(tx, found, records, reason, actor)
         told = {"accepted": accept, "findings": [f"{f.kind} {f.subject}" for f in found.findings][:50]}
         quarantine.note(tx, found.chain, {"lifted": tx.now} | told)
         audit.record(tx, actor, "quarantine.lift", found.chain, told | {"to_review": set_aside[:50]})
-        quarantine.end(tx, found.chain, actor)
+        quarantine.end(tx, found.chain, actor, reason)
         return set_aside
 
     return services.database.run(unit, "quarantine_lift")
 
 
-def _accept(tx: Tx, found: Comparison, records: Sequence[Record], accept: str | None, actor: str) -> None:
+def _accept(tx: Tx, found: Comparison, records: Sequence[Record], reason: str, actor: str) -> None:
     """What was looked into is known from now on: it halts nothing again."""
     for record in records:
         head = record.head()
         if record.since(0, found.chain):
             second_line.accept(tx, found.chain, head)
-    o = outgoing.c
-    seen = {"state": "accepted", "actor": actor, "note": (accept or "restored")[:512]}
-    tx.execute(update(outgoing).where(o.chain == found.chain, o.state == "unknown").values(seen))
-    for cause in ("chain_ahead", "unknown_outgoing", "resource_moved"):
+    outgoing.accept(tx, found.chain, reason, actor)
+    for cause in outgoing.CAUSES:
         if halts.reason(tx, found.chain, (cause,)) is not None:
-            halts.lift(tx, found.chain, cause, actor)
-            alarms.clear(tx, f"halt:{found.chain}", cause)
+            halting.lift(tx, found.chain, cause, actor, reason)
 
 
 def _set_aside(tx: Tx, found: Comparison, *, everything: bool) -> list[str]:

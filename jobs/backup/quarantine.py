@@ -119,9 +119,9 @@ def note(tx: Tx, name: str, found: Mapping[str, Any]) -> None:
     tx.execute(update(restoration).where(restoration.c.id == row.id).values(report=report))
 
 
-def end(tx: Tx, name: str, actor: str) -> None:
+def end(tx: Tx, name: str, actor: str, reason: str) -> None:
     """Let the chain go on; with the last one, customers too. Whoever calls has compared it."""
-    halting.lift(tx, name, CAUSE, actor)
+    halting.lift(tx, name, CAUSE, actor, reason)
     if held_chains(tx):
         return
     p = pause.c
