@@ -8,17 +8,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 
 from jobs import runtime
 from jobs.payment import books as payment_books
 from jobs.payment import second_line
+from jobs.reconcile import differences
 from jobs.signer import Signer
 from jobs.signer.record import FILE
 from ledger import halts, pauses
 from ledger.db import Database
+from ledger.ids import new_id
 from ledger.schema import account as account_table
-from ledger.schema import candidate, halt, payment
+from ledger.schema import candidate, halt, installation, outgoing, payment
 from ledger.schema import withdrawal as withdrawals
 from tests import databases
 from tests.flows.engine import MAC, Engine
@@ -46,6 +48,11 @@ def freeze(engine: Engine, account_id: int, reason: str | None) -> None:
     engine.database.run(lambda tx: tx.execute(changed), "t")
 
 
+def unguarded(engine: Engine, trigger: str) -> None:
+    """Whoever writes to the database by hand may drop its triggers, too."""
+    engine.database.run(lambda tx: tx.execute(text(f"DROP TRIGGER {trigger}")), "t")
+
+
 def causes(engine: Engine) -> set[str]:
     """Why the chain is halted."""
     return {row.cause for row in engine.rows(halt)}
@@ -57,7 +64,11 @@ def believe(engine: Engine) -> None:
     engine.database.run(lambda tx: second_line.accept(tx, engine.name, head), "accept")
     for cause in causes(engine):
         engine.database.run(lambda tx, c=cause: halts.lift(tx, engine.name, c, "op"), "lift")
-    engine.database.run(lambda tx: pauses.resume(tx, engine.coin.code, "withdrawals", "op"), "resume")
+    seen = update(outgoing).values(state="accepted", actor="op", note="seen")
+    engine.database.run(lambda tx: tx.execute(seen), "accept")
+    coin = engine.coin.code
+    engine.database.run(lambda tx: differences.accept(tx, coin, "withdrawals", "seen", "op"), "accept")
+    engine.database.run(lambda tx: pauses.resume(tx, coin, "withdrawals", "op"), "resume")
 
 
 def stopped_at(engine: Engine, row_id: int, state: str) -> int:
@@ -87,7 +98,7 @@ def test_a_shop_that_repeats_the_call_that_a_restored_database_lost_is_not_paid_
     yesterday.restore()
     again = engine.withdraw(account, 100_000, second, reference="order-1")
     engine.tick(2)
-    assert causes(engine) == {"restored"}
+    assert causes(engine) & {"restored", "unknown_outgoing"}  # whichever looks first
     assert engine.state(again) == "queued"
     believe(engine)
     engine.tick(3)
@@ -106,7 +117,7 @@ def test_a_withdrawal_that_a_restored_database_has_unpaid_is_not_paid_again(engi
     engine.tick(2)
     yesterday.restore()
     engine.tick(2)
-    assert causes(engine) == {"restored"}
+    assert causes(engine) & {"restored", "unknown_outgoing"}
     believe(engine)
     engine.tick(3)
     assert engine.state(row_id) == "review"
@@ -177,7 +188,7 @@ def test_a_lost_record_is_noticed_even_by_a_worker_that_starts_anew(engine: Engi
     engine.withdraw(account, 100_000, payee)
     engine.tick(2)
     shutil.rmtree(engine.folder / "signer")
-    engine.serve(FakeWallet(engine.chain), Signer(engine.folder / "signer", MAC, {"BTC": 10**12}, engine.cold()))
+    engine.services.signer = Signer(engine.folder / "signer", MAC, {"BTC": 10**12}, engine.cold())
     engine.withdraw(account, 100_000, payee)
     engine.tick(2)
     assert causes(engine) == {"signer_record"}
@@ -192,7 +203,7 @@ def test_of_two_workers_with_a_copy_of_the_record_each_one_signs(engine: Engine,
     engine.withdraw(account, 100_000, payee)
     engine.tick(2)
     sent = len(engine.chain.pool)
-    engine.serve(FakeWallet(engine.chain), Signer(tmp_path / "other", MAC, {"BTC": 10**12}, engine.cold()))
+    engine.services.signer = Signer(tmp_path / "other", MAC, {"BTC": 10**12}, engine.cold())
     engine.withdraw(account, 100_000, payee)
     engine.tick(2)
     assert causes(engine) == {"signer_record"}
@@ -206,7 +217,9 @@ def test_another_installations_record_signs_nothing_here(engine: Engine, tmp_pat
     folder = tmp_path / "second"
     folder.mkdir()
     database = Database(databases.sqlite_url(folder, server_folder / "template.sqlite3"))
-    second = Engine(tmp_path, database, engine.chain)
+    renamed = update(installation).values(public_id=new_id("in"))  # both are copies of one template
+    database.run(lambda tx: tx.execute(renamed), "t")
+    second = Engine(tmp_path, database, engine.chain, FakeWallet(engine.chain, "second"))
     owner = second.funded(500_000)
     sent = len(engine.chain.pool)
     second.withdraw(owner, 100_000, payee)
@@ -229,6 +242,7 @@ def test_rows_that_say_unsent_of_what_the_record_knows_as_sent_let_nothing_go(
     if rows != "candidates":
         monkeypatch.setattr(payment_books, "intent_stands", lambda tx, payment_id: False)  # as if its row were gone
     if rows != "intent":
+        unguarded(engine, "candidate_no_delete")
         gone = delete(candidate).where(candidate.c.payment_id == payment_id)
         engine.database.run(lambda tx: tx.execute(gone), "t")
     released = {"state": "releasing", "declined": "paused", "due_at": 1}
@@ -244,6 +258,7 @@ def test_other_bytes_than_those_that_were_signed_are_not_sent(engine: Engine) ->
     row_id = engine.withdraw(account, 100_000, payee)
     payment_id = stopped_at(engine, row_id, "signed")
     row = engine.row(payment, payment_id)
+    unguarded(engine, "candidate_no_update")
     forged = update(candidate).where(candidate.c.payment_id == payment_id).values(raw="00")
     engine.database.run(lambda tx: tx.execute(forged), "t")
     engine.tick(2)
