@@ -10,11 +10,13 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, case, func, select, update
+from sqlalchemy import Row, Select, Table, Update, bindparam, case, func, select, update
 
 from jobs import alarms, leases
 from jobs.heartbeat import Heartbeat
@@ -24,6 +26,7 @@ from ledger.db import Database, Tx
 from ledger.errors import (
     CofferError,
     DatabaseError,
+    DatabaseUnavailable,
     LeaseLost,
     LedgerBroken,
     NodeNotReady,
@@ -91,11 +94,16 @@ class Runtime:
         while claim is not None:
             _name_in_logs(claim.row)
             steps += 1
-            outcome = self._run(saga, claim)
+            more = steps < STEPS_MAX
+            try:
+                outcome = self._run(saga, claim)
+                following = None if outcome is None else self._finish(saga, claim, outcome, more=more)
+            except DatabaseUnavailable:
+                self._give_back(saga, claim)
+                raise
             if outcome is None:
                 return steps
-            more = steps < STEPS_MAX
-            claim = self._finish(saga, claim, outcome, more=more)
+            claim = following
             if claim is None and more and outcome.due_us == 0:
                 claim = self._claim_patiently(saga, row_id, woken=False)
         return steps
@@ -110,7 +118,7 @@ class Runtime:
 
     def _claim(self, tx: Tx, saga: Saga, row_id: int, woken: bool) -> Claim | None:
         t = saga.table.c
-        row = tx.first(select(saga.table).where(t.id == row_id))
+        row = _read(tx, saga.table, row_id)
         if row is None or row.due_at is None or (row.due_at > tx.now and not woken):
             return None
         if row.lease_until > tx.now:
@@ -132,10 +140,9 @@ class Runtime:
         return self._take(tx, saga, row, token, step)
 
     def _take(self, tx: Tx, saga: Saga, row: Row[Any], token: str, step: Step) -> Claim | None:
-        t = saga.table.c
-        free = (t.id == row.id) & (t.version == row.version) & (t.lease_until <= tx.now)
-        values = {"lease_token": token, "lease_until": tx.now + LEASE_SECONDS * SECOND, "crashes": t.crashes + 1}
-        taken = tx.execute(update(saga.table).where(free).values(values | {"version": t.version + 1}))
+        given = {"own_id": row.id, "own_version": row.version, "now": tx.now}
+        lease = {"lease_token": token, "lease_until": tx.now + LEASE_SECONDS * SECOND}
+        taken = tx.execute(_taking(saga.table), given | lease)
         return Claim(row, token, step) if taken.rowcount == 1 else None
 
     def _run(self, saga: Saga, claim: Claim) -> Outcome | None:
@@ -148,7 +155,7 @@ class Runtime:
         except (NodeUnavailable, NodeNotReady) as error:
             self._failed(saga, claim, error)
         except DatabaseError:
-            raise  # nothing to write with; the lease runs out by itself
+            raise  # nothing to write with
         except Exception as error:  # the runner's edge: a fault in one row must not stop the others
             log.exception("step failed", state=claim.row.state)
             self._failed(saga, claim, error)
@@ -190,7 +197,7 @@ class Runtime:
                 outcome.effect(tx, claim.row)
             if claim.row.attempts:
                 alarms.clear(tx, f"{saga.kind}:{claim.row.id}")
-            return tx.first(select(saga.table).where(saga.table.c.id == claim.row.id)) if go_on else None
+            return _read(tx, saga.table, claim.row.id) if go_on else None
 
         try:
             row = self.database.run(unit, f"{saga.kind}.{claim.row.state}.finish")
@@ -204,14 +211,58 @@ class Runtime:
             log.info("moved", state_from=claim.row.state, state_to=str(to), reason=outcome.reason)
         return Claim(row, claim.token, following) if row is not None and following is not None else None
 
+    def _give_back(self, saga: Saga, claim: Claim) -> None:
+        """Nothing of the step could be written, by no fault of its row: its claim does not count as a crash. A disk
+        that is full may yet take this much; one that does not leaves the lease to run out."""
+
+        def unit(tx: Tx) -> None:
+            due = {"due_at": tx.now + BACKOFF_SECONDS[0] * SECOND, "lease_until": 0}
+            self._write(tx, saga, claim, due | {"crashes": claim.row.crashes})
+
+        with suppress(DatabaseError, LeaseLost):
+            self.database.run(unit, f"{saga.kind}.give_back")
+
     def _write(self, tx: Tx, saga: Saga, claim: Claim, values: dict[str, Any]) -> None:
-        t = saga.table.c
-        fenced = (t.id == claim.row.id) & (t.lease_token == claim.token)
-        written = tx.execute(update(saga.table).where(fenced).values(values | {"version": t.version + 1}))
+        fence = {"own_id": claim.row.id, "own_token": claim.token, "own_wakes": claim.row.wakes, "now": tx.now}
+        nudged = values.pop("nudged", False)
+        written = tx.execute(_writing(saga.table, tuple(sorted(values)), nudged), fence | values)
         if written.rowcount != 1:
             raise LeaseLost(f"{saga.kind} {claim.row.id}")
         if claim.step.exclusive and values["lease_until"] == 0:
             leases.give_back(tx, wallet_lease(claim.row), claim.token)
+
+
+# The statements of every step, made once: building them anew costs more than SQLite takes to run them.
+
+
+@cache
+def _reading(table: Table) -> Select[Any]:
+    return select(table).where(table.c.id == bindparam("own_id"))
+
+
+def _read(tx: Tx, table: Table, row_id: int) -> Row[Any] | None:
+    return tx.execute(_reading(table), {"own_id": row_id}).first()
+
+
+@cache
+def _taking(table: Table) -> Update:
+    """The row's lease, if it is as it was read and free."""
+    t = table.c
+    free = (t.id == bindparam("own_id")) & (t.version == bindparam("own_version")) & (t.lease_until <= bindparam("now"))
+    lease: dict[str, Any] = {name: bindparam(name) for name in ("lease_token", "lease_until")}
+    return update(table).where(free).values(lease | {"crashes": t.crashes + 1, "version": t.version + 1})
+
+
+@cache
+def _writing(table: Table, names: tuple[str, ...], nudged: bool) -> Update:
+    """These columns of a row that is still held under the token; `nudged`: `due_at` gives way to a wake-up."""
+    t = table.c
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    if nudged:
+        due = bindparam("due_at", type_=t.due_at.type)
+        values["due_at"] = case((t.wakes != bindparam("own_wakes"), bindparam("now", type_=t.due_at.type)), else_=due)
+    held = (t.id == bindparam("own_id")) & (t.lease_token == bindparam("own_token"))
+    return update(table).where(held).values(values | {"version": t.version + 1})
 
 
 def _name_in_logs(row: Row[Any]) -> None:
@@ -226,15 +277,14 @@ def wallet_lease(row: Row[Any]) -> str:
 
 
 def _outcome_values(tx: Tx, saga: Saga, row: Row[Any], outcome: Outcome, to: str) -> dict[str, Any]:
-    t = saga.table.c
     steps_on = saga.state(to) in saga.steps  # a state without a step is never due, whatever the outcome says
     due = None if outcome.due_us is None or not steps_on else tx.now + outcome.due_us
-    nudged = case((t.wakes != row.wakes, tx.now), else_=due) if steps_on else due
     return dict(outcome.values) | {
         "state": to,
         "status_reason": outcome.reason,
         "status_detail": outcome.detail,
-        "due_at": nudged,
+        "due_at": due,
+        "nudged": steps_on,  # a wake-up that came during the step makes the row due now, whatever is in `due_at`
         "attempts": 0,
         "crashes": 0,
         "updated_at": tx.now,

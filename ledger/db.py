@@ -108,9 +108,10 @@ class Database:
             try:
                 return self._once(unit, name)
             except exc.DBAPIError as error:
-                if not _rolled_back_by_the_database(error):
+                cannot_write = _cannot_write(error)
+                if not cannot_write and not _rolled_back_by_the_database(error):
                     raise
-                if attempt == UNIT_TRIES_MAX:
+                if cannot_write or attempt == UNIT_TRIES_MAX:
                     raise DatabaseUnavailable(f"{name}: {type(error.orig).__name__}") from error
                 time.sleep(random.uniform(0.01, 0.05) * attempt)
         raise AssertionError("unreachable")
@@ -191,6 +192,24 @@ _MARIADB_NOW = text("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
 #: 1213 deadlock, 1205 lock wait, 1020 changed since last read; 2002-2013 connection refused, gone or lost;
 #: 1305 savepoint gone: a deadlock inside it has rolled back the whole transaction.
 _MARIADB_RETRY = frozenset({1213, 1205, 1020, 1305, 2002, 2003, 2006, 2013, 1053, 1927})
+
+
+#: 1021 disk full; 1026 error writing a file; 1036 table read only; 1114 table full; 1290 and 1836 server read only.
+_MARIADB_CANNOT_WRITE = frozenset({1021, 1026, 1036, 1114, 1290, 1836})
+
+#: As primary result codes: the driver reports extended ones, whose low byte they are (https://sqlite.org/rescode.html).
+_SQLITE_CANNOT_WRITE = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+)
+
+
+def _cannot_write(error: exc.DBAPIError) -> bool:
+    """Whether the disk is full or read only: nothing was written, and trying again at once would not help."""
+    orig = error.orig
+    if isinstance(orig, sqlite3.Error):
+        return (getattr(orig, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_CANNOT_WRITE
+    arguments: tuple[Any, ...] = getattr(orig, "args", ())
+    return len(arguments) > 0 and arguments[0] in _MARIADB_CANNOT_WRITE
 
 
 def _rolled_back_by_the_database(error: exc.DBAPIError) -> bool:

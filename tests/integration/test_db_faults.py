@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from devstack.mariadb import MariaDB
+from jobs import tasks
+from jobs.runtime import Runtime
+from jobs.sweeper import Sweeper
 from ledger import balances, db, postings
 from ledger.db import Database, Tx
 from ledger.errors import CommitUnknown, DatabaseUnavailable, ReferenceExists
 from ledger.postings import Leg
-from ledger.schema import balance, transfer, withdrawal
+from ledger.schema import balance, task, transfer, withdrawal
 from tests import databases
 from tests.ledger_books import TREASURY, Books, unique
 
@@ -267,6 +271,108 @@ def test_sqlite_that_stays_busy_is_told_and_reads_go_on(lite: Books) -> None:
     lite.fund(ann, 10)
     assert lite.units(ann) == 15
     assert runs == []
+
+
+# Databases that can be read and not written (FAULTS C4)
+
+
+@contextmanager
+def sqlite_with(books: Books, pragma: str) -> Iterator[None]:
+    """Connections from now on have this set."""
+
+    def restrict(raw: Any, _: Any) -> None:
+        raw.execute(f"PRAGMA {pragma}")
+
+    engine = books.database.engine
+    engine.dispose()
+    event.listen(engine, "connect", restrict)
+    try:
+        yield
+    finally:
+        event.remove(engine, "connect", restrict)
+        engine.dispose()
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "read-only"])
+def test_a_sqlite_disk_that_takes_nothing_is_told_at_once(lite: Books, full: bool) -> None:
+    ann, runs = lite.account(5), []
+    pages = lite.database.read(lambda tx: tx.value(text("PRAGMA page_count")))
+
+    def unit(tx: Tx) -> None:
+        runs.append(1)
+        for _ in range(500):
+            credit(tx, ann, unique())
+
+    with sqlite_with(lite, f"max_page_count={pages}" if full else "query_only=1"):
+        with pytest.raises(DatabaseUnavailable):
+            lite.database.run(unit, "test_unit")
+        assert lite.units(ann) == 5
+    assert runs == [1]
+    lite.fund(ann, 10)
+    lite.check()
+
+
+def test_a_mariadb_that_is_read_only_is_told_at_once(tmp_path: Path) -> None:
+    server = MariaDB(tmp_path / "m")
+    server.start()
+    try:
+        url = server.create_database("coffer")
+        databases.make(url)
+        books = Books(Database(url))
+        ann, runs = books.account(5), []
+        server.admin("SET GLOBAL read_only=1")
+        with pytest.raises(DatabaseUnavailable):
+            books.database.run(lambda tx: (runs.append(1), credit(tx, ann, unique())), "test_unit")
+        assert (runs, books.units(ann)) == ([1], 5)
+        server.admin("SET GLOBAL read_only=0")
+        books.fund(ann, 10)
+        assert books.units(ann) == 15
+        books.database.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("code", [1021, 1026, 1036, 1114, 1290, 1836])
+def test_every_way_of_mariadb_to_say_that_it_takes_nothing_is_known(maria: Books, code: int) -> None:
+    ann, runs = maria.account(), []
+
+    def unit(tx: Tx) -> None:
+        runs.append(1)
+        credit(tx, ann, unique())
+        tx.execute(text(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}"))
+
+    with pytest.raises(DatabaseUnavailable):
+        maria.database.run(unit, "test_unit")
+    assert (runs, maria.units(ann)) == ([1], 0)
+
+
+def test_the_sweeper_waits_for_a_disk_that_takes_nothing(lite: Books) -> None:
+    """Its thread goes on: nothing would look at the queue otherwise."""
+    stop, looks = threading.Event(), []
+    saga = tasks.saga({"probe": lambda row, services: tasks.Ran(due_us=0)})
+    runtime = Runtime(lite.database, {"task": saga}, None)
+    values = {"name": "probe:x", "queue": "probe", "interval_us": 1, "state": "active"}
+    clock = {"due_at": 1, "created_at": 1, "updated_at": 1}
+    lite.database.run(lambda tx: tx.execute(task.insert().values(values | clock)), "test_task")
+    sweeper = Sweeper(runtime, "probe")
+    advance = runtime.advance
+
+    def look(kind: str, row_id: int) -> int:
+        looks.append(1)
+        return advance(kind, row_id)
+
+    runtime.advance = look  # type: ignore[method-assign, assignment]
+    with sqlite_with(lite, "query_only=1"):
+        thread = threading.Thread(target=sweeper.run, args=(stop,))
+        thread.start()
+        wait_for(lambda: len(looks) >= 2)
+        assert thread.is_alive()
+    query = select(task.c.version).where(task.c.name == "probe:x")
+    before = lite.database.read(lambda tx: tx.value(query))
+    wait_for(lambda: lite.database.read(lambda tx: tx.value(query)) > before)
+    stop.set()
+    thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()
 
 
 def test_a_server_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
