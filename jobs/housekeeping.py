@@ -9,7 +9,9 @@ from sqlalchemy import Row, delete, select
 from jobs import alarms, tasks
 from jobs.payment import resources
 from jobs.services import Services
+from jobs.swap import prune as quotes_prune
 from jobs.tasks import Ran
+from jobs.webhooks import prune as attempts_prune
 from ledger import audit, balances, history, pauses
 from ledger.db import Tx
 from ledger.schema import asset, idempotency, request_nonce
@@ -57,11 +59,13 @@ def _judge(tx: Tx, faults: list[str]) -> None:
 
 
 def tidy(row: Row[Any], services: Services) -> Ran:
-    """Forget stored answers and request nonces that are past their time."""
+    """Forget stored answers, request nonces, quotes that nobody took and webhook attempts that are past their time."""
 
-    def clear(tx: Tx, _: Row[Any]) -> None:
+    def clear(tx: Tx, own: Row[Any]) -> None:
         tx.execute(delete(idempotency).where(idempotency.c.created_at < tx.now - IDEMPOTENCY_KEEP_US))
         tx.execute(delete(request_nonce).where(request_nonce.c.expires_at < tx.now))
+        if any([quotes_prune.prune(tx), attempts_prune.prune(tx)]):
+            tx.wake("task", own.id)
 
     return Ran(effect=clear)
 

@@ -24,6 +24,16 @@ def no_delete(tables: Iterable[str]) -> None:
         _trigger(f"{table}_no_delete", f"BEFORE DELETE ON {table}", None, f"{table} rows are never deleted")
 
 
+def delete_only(table: str, condition: str) -> None:
+    """Refuse DELETE of rows of which `condition`, on OLD, is not true."""
+    _trigger(f"{table}_no_delete", f"BEFORE DELETE ON {table}", f"NOT ({condition})", f"{table}: this row must stay")
+
+
+def no_update(table: str) -> None:
+    """Refuse UPDATE."""
+    _trigger(f"{table}_no_update", f"BEFORE UPDATE ON {table}", None, f"{table} rows are never changed")
+
+
 def frozen_columns(table: str, columns: Sequence[str]) -> None:
     """Refuse an UPDATE that changes one of these columns."""
     same = _same()

@@ -1319,7 +1319,6 @@ def upgrade() -> None:
             "approval",
             "ready_address",
             "ownership",
-            "webhook_attempt",
         ]
     )
     guards.no_delete(
@@ -1337,7 +1336,6 @@ def upgrade() -> None:
             "sweep",
             "escrow",
             "frozen_part",
-            "quote",
             "swap",
             "hedge",
             "ownership_head",
@@ -1345,6 +1343,10 @@ def upgrade() -> None:
             "webhook_delivery",
         ]
     )
+    guards.delete_only("quote", "OLD.state = 'expired'")
+    guards.no_update("webhook_attempt")
+    over = "SELECT state FROM webhook_delivery WHERE id = OLD.delivery_id"
+    guards.delete_only("webhook_attempt", f"({over}) <> 'pending'")
     guards.frozen_columns(
         "withdrawal",
         [

@@ -1,0 +1,67 @@
+"""What is past its time goes, and nothing that anybody still needs."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select, update
+
+from jobs import housekeeping
+from jobs.swap import prune as quotes_prune
+from jobs.webhooks import prune as attempts_prune
+from ledger.db import Tx
+from ledger.ids import new_id
+from ledger.schema import event, quote, webhook_attempt, webhook_delivery, webhook_endpoint
+from tests.flows.engine import Engine
+from tests.flows.swap_desk import Desk
+
+
+def tidy(engine: Engine) -> None:
+    engine.database.run(lambda tx: housekeeping.tidy(None, engine.services).effect(tx, None), "test_tidy")  # type: ignore[arg-type, misc]
+
+
+def test_old_quotes_that_nobody_took_go_and_those_that_were_taken_stay(desk: Desk) -> None:
+    taken, left, fresh = (desk.quote()["id"] for _ in range(3))
+    desk.accept(taken, desk.wish())
+    database, q = desk.engine.database, quote.c
+    old = {"expires_at": 1}
+    ended = update(quote).where(q.public_id.in_([left, fresh])).values(state="expired")
+    database.run(lambda tx: tx.execute(ended), "test_quotes")
+
+    def age(tx: Tx) -> None:
+        """The guard keeps a quote's terms; an old one is made by hand."""
+        row = dict(tx.one(select(quote).where(q.public_id == left))._mapping) | old
+        tx.execute(quote.delete().where(q.public_id == left))
+        tx.execute(insert(quote).values(row))
+
+    database.run(age, "test_quotes")
+    assert database.run(quotes_prune.prune, "test_prune") is False
+    assert {row.public_id for row in desk.engine.rows(quote)} == {taken, fresh}
+
+
+def test_old_attempts_of_deliveries_that_are_over_go(engine: Engine) -> None:
+    database = engine.database
+
+    def write(tx: Tx) -> None:
+        clock = {"created_at": tx.now, "updated_at": tx.now}
+        values = {
+            "public_id": new_id("we"),
+            "project_id": engine.caller.project_id,
+            "url": "https://shop",
+            "events": [],
+        }
+        endpoint = tx.insert(insert(webhook_endpoint).values(values | {"state": "enabled"} | clock))
+        told = {"public_id": new_id("evt"), "project_id": engine.caller.project_id, "type": "x.y", "resource_kind": "x"}
+        for number, state in enumerate(("delivered", "pending", "failed")):
+            told |= {"public_id": new_id("evt"), "resource_id": f"x{number}", "data": {}, "created_at": tx.now}
+            about = tx.insert(insert(event).values(told))
+            row = {"public_id": new_id("whd"), "project_id": engine.caller.project_id, "queue": "webhooks"}
+            row |= {"endpoint_id": endpoint, "event_id": about, "type": "x.y", "resource_id": f"x{number}"}
+            delivery = tx.insert(insert(webhook_delivery).values(row | {"state": state, "due_at": None} | clock))
+            for tried, at in ((1, 1), (2, tx.now)):
+                made = {"delivery_id": delivery, "number": tried, "status": 500, "milliseconds": 1, "at": at}
+                tx.execute(insert(webhook_attempt).values(made))
+
+    database.run(write, "test_deliveries")
+    assert database.run(attempts_prune.prune, "test_prune") is False
+    assert [(row.delivery_id, row.number) for row in engine.rows(webhook_attempt)] == [(1, 2), (2, 1), (2, 2), (3, 2)]
+    tidy(engine)
+    assert len(engine.rows(webhook_attempt)) == 4
