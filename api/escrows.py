@@ -74,7 +74,11 @@ class NewEscrow(Model):
     fee_amount: Amount | None = Field(None, description="A fixed fee, instead of a percentage")
     fee_from: Side = Field("vendor", description="buyer: on top of the price; vendor: out of what is released")
     funding_deadline: Moment | None = Field(None, description="What is seen later is late; without any it never is")
-    deadline: Moment | None = Field(None, description="When a funded one is released or refunded by itself")
+    deadline: Moment | None = Field(
+        None,
+        description="When a funded one is released or refunded by itself; one that is funded late has as long from then "
+        "as lies between the two deadlines, at least an hour",
+    )
     at_deadline: Literal["release", "refund"] | None = None
     on_underpaid: Literal["wait", "accept", "hold"] = Field(
         "wait",

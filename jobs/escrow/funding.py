@@ -10,7 +10,7 @@ from jobs import moves
 from jobs.caller import Caller
 from jobs.escrow import books as escrow_books
 from jobs.escrow.books import Draft
-from jobs.escrow.saga import DECISIONS, move
+from jobs.escrow.saga import DECISIONS, deadline_of, move
 from jobs.escrow.state import State
 from jobs.views import View
 from ledger import accounts, pauses
@@ -113,7 +113,10 @@ def decide(tx: Tx, caller: Caller, escrow_id: int, decision: str) -> View:
 def funded(tx: Tx, row: Row[Any], draft: Draft, reason: str | None, actor: str | None = None) -> View:
     """Into FUNDED with these amounts; it may be there already."""
     since = tx.now if row.funded_at is None else row.funded_at
-    move(tx, draft, State.FUNDED, reason=reason, actor=actor, funded_at=since)
+    deadline = row.deadline
+    if row.state != State.FUNDED:
+        deadline = deadline_of(row, tx.now, late=reason in ("accepted_late", "accepted"))
+    move(tx, draft, State.FUNDED, reason=reason, actor=actor, funded_at=since, deadline=deadline)
     return escrow_books.tell(tx, row, "awaiting_decision" if draft.parts.surplus else "funded")
 
 

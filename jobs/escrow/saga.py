@@ -31,6 +31,8 @@ DECISIONS = ("underpaid", "late", "funding_reversed")
 #: A payment that was seen in time is waited for; its deposit wakes the escrow as well.
 CONFIRMING_US = 60 * SECOND
 STANDSTILL_US = 5 * SECOND
+#: One that is funded late is not ended by its deadline sooner than this.
+LEAST_US = 3_600 * SECOND
 
 
 class StillWaiting(Outcome):
@@ -91,13 +93,26 @@ def await_deadline(row: Row[Any], services: Services) -> Outcome:
     return (Released if releasing else Refunded)(effect=end, due_us=None, reason="deadline")
 
 
-def due_us(row: Row[Any], state: State, parts: Parts, reason: str | None, now: int) -> int | None:
-    """How long until its step must look at it, in this state with these amounts; None: never by itself."""
+def deadline_of(row: Row[Any], now: int, *, late: bool = False) -> int | None:
+    """The deadline of one that becomes funded now. Funded `late`, or when its deadline is over, it gets the time anew
+    that was agreed on between the two: it must not end in the moment in which it begins."""
+    deadline: int | None = row.deadline
+    if deadline is None or not (late or deadline <= now):
+        return deadline
+    agreed = deadline - int(row.funding_deadline or row.created_at)
+    return max(deadline, now + max(agreed, LEAST_US))
+
+
+def due_us(
+    row: Row[Any], state: State, parts: Parts, reason: str | None, now: int, deadline: int | None = None
+) -> int | None:
+    """How long until its step must look at it, in this state with these amounts; None: never by itself. `deadline`: if
+    it is another now than the row says."""
     moment = None
     if state is State.AWAITING_FUNDS and reason not in DECISIONS:
         moment = row.funding_deadline
     if state is State.FUNDED and parts.surplus == 0:
-        moment = row.deadline
+        moment = deadline or row.deadline
     return None if moment is None else max(0, moment - now)
 
 
@@ -147,7 +162,7 @@ def _lapse(tx: Tx, row: Row[Any]) -> None:
 def _accept(tx: Tx, row: Row[Any]) -> None:
     draft = Draft(tx, row)
     draft.parts = draft.parts.shrunk()
-    escrow_books.write(tx, draft, funded_at=tx.now)
+    escrow_books.write(tx, draft, funded_at=tx.now, deadline=deadline_of(row, tx.now, late=True))
     _tell("funded", tx, row)
 
 
@@ -207,5 +222,5 @@ def move(
     tx: Tx, draft: Draft, to: State, *, reason: str | None = None, actor: str | None = None, **values: Any
 ) -> None:
     """Write the drafted row, which is locked, into a state, with its amounts, history and next deadline."""
-    due = due_us(draft.row, to, draft.parts, reason, tx.now)
+    due = due_us(draft.row, to, draft.parts, reason, tx.now, values.get("deadline"))
     moves.move(tx, ESCROW, draft.row, to, reason=reason, actor=actor, due_us=due, **draft.finish(), **values)
