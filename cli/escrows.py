@@ -11,9 +11,10 @@ from jobs.escrow import resolve as resolve_escrows
 from jobs.escrow.saga import DECISIONS
 from jobs.escrow.state import State
 from jobs.explain import amount
+from jobs.trace import tell as trace_tell
 from jobs.views import when
 from ledger.db import Tx
-from ledger.schema import account, escrow, frozen_part, swap
+from ledger.schema import account, escrow, frozen_part
 
 STATES = tuple(str(state) for state in State)
 
@@ -92,27 +93,27 @@ def decide(escrow_id: str, accept: bool, back: bool, actor: str) -> None:
 @escrows.command("frozen")
 @json_option
 def frozen(as_json: bool) -> None:
-    """Money that came from deposits which left the chain, and is not spent yet; of swaps, too."""
+    """Money that came from deposits which left the chain, and is not spent yet, whatever passed it on."""
     rows = open_services().database.read(_frozen)
     if as_json:
         say_json(rows)
     else:
         say_table(
-            ("NUMBER", "AMOUNT", "ACCOUNT", "OF", "DEPOSIT", "DEBTOR", "SINCE"), [tuple(r.values()) for r in rows]
+            ("NUMBER", "AMOUNT", "ACCOUNT", "OF", "LIES IN", "DEPOSIT", "DEBTOR", "SINCE"),
+            [tuple(r.values()) for r in rows],
         )
 
 
 def _frozen(tx: Tx) -> list[dict[str, object]]:
-    tables = {"escrow": escrow, "swap": swap}
     found: list[dict[str, object]] = []
     for part in frozen_parts.open_parts(tx):
-        table = tables[part.kind]
         found.append(
             {
                 "number": part.id,
                 "amount": amount(tx, part.units, part.asset),
                 "account": tx.value(select(account.c.public_id).where(account.c.id == part.account_id)),
-                "of": tx.value(select(table.c.public_id).where(table.c.id == part.row_id)),
+                "of": trace_tell.name(tx, (part.kind, part.row_id)),
+                "lies_in": part.place if part.place_id is None else trace_tell.name(tx, (part.place, part.place_id)),
                 "deposit": part.deposit,
                 "debtor": tx.value(select(account.c.public_id).where(account.c.id == part.debtor_id)),
                 "since": when(part.created_at),

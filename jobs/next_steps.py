@@ -16,6 +16,8 @@ from ledger.policy import FINAL_DEPTH
 from ledger.schema import account, payment, payment_item
 from ledger.schema import asset as asset_table
 
+_KEPT = "somebody's money that a deposit paid for which is gone"
+
 #: Why a payment is in review whose transaction did something else than it says.
 NOT_AS_PROMISED = "not_as_promised"
 
@@ -47,7 +49,8 @@ def _deposit(tx: Tx, row: Row[Any]) -> list[str]:
         return [f"{command} --credit {owner}   although it is below the minimum"]
     if row.state in ("detected", "confirming"):
         return [*_paused(tx, row.asset, "deposits"), *_node(tx, row), f"{row.public_id}: {_ripens(row)}"]
-    return []
+    parts = [part.id for part in frozen_parts.of_deposit(tx, row.id) if part.live == 1]
+    return [f"coffer escrows thaw {n}   or take {n}: {_KEPT}" for n in parts]
 
 
 def _withdrawal(tx: Tx, row: Row[Any]) -> list[str]:
@@ -123,7 +126,7 @@ def _sweep(tx: Tx, row: Row[Any]) -> list[str]:
 def _escrow(tx: Tx, row: Row[Any]) -> list[str]:
     name, paused = row.public_id, _paused(tx, row.asset, "escrows")
     parts = frozen_parts.numbers(tx, ("escrow", row.id))
-    frozen = [f"coffer escrows thaw {n}   or take {n}: the vendor's money of a deposit that is gone" for n in parts]
+    frozen = [f"coffer escrows thaw {n}   or take {n}: {_KEPT}" for n in parts]
     decide = f"coffer escrows decide {name}"
     if row.state == "disputed":
         return [*paused, *frozen, f"coffer escrows resolve {name} --vendor AMOUNT   the rest goes to the buyer"]

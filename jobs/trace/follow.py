@@ -96,24 +96,24 @@ def walk(step: Step) -> Iterator[Step]:
         yield from walk(after)
 
 
-def cut(steps: list[Step], share: int) -> list[Step]:
-    """The part of these steps that stands for at most `share`, what was spent last first."""
+def cut(steps: list[Step], share: int, *, last: bool) -> list[Step]:
+    """The part of these steps that stands for at most `share`: of what was spent `last`, or first."""
     kept: list[Step] = []
-    for step in reversed(steps):
+    for step in reversed(steps) if last else steps:
         take = min(step.share, share)
         if take:
-            kept.append(_cut_one(step, take))
+            kept.append(_cut_one(step, take, last))
         share -= take
-    return kept[::-1]
+    return kept[::-1] if last else kept
 
 
-def _cut_one(step: Step, share: int) -> Step:
+def _cut_one(step: Step, share: int, last: bool) -> Step:
     if share == step.share:
         return step
     units = -(-step.units * share // step.share)
     left = min(step.left, units)
     of_left = share * left // units
-    return replace(step, units=units, share=share, left=left, steps=cut(step.steps, share - of_left))
+    return replace(step, units=units, share=share, left=left, steps=cut(step.steps, share - of_left, last=last))
 
 
 class _Follower:
@@ -226,13 +226,14 @@ class _Follower:
     # What money stood in for
 
     def _taken_back(self, lot: Lot, share: int) -> Step:
-        """For this deposit, or for another, which had been spent: then this one has paid for that."""
+        """For this deposit, or for another, which had been spent: then this one has paid for what that had paid for
+        first, and its depositor owes for the rest."""
         deposit_id, generation = lot.move.ref[1], int(lot.move.key.rpartition(":")[2])
         if (deposit_id, generation) in self._under_way:
             return self._step("taken_back", lot, share)
         step = self._step("made_good", lot, share)
         root = self.deposit(deposit_id, generation)
-        step.steps = [] if root is None else cut([s for s in root.steps if s.what != "taken_back"], share)
+        step.steps = [] if root is None else cut(_spent(root), share, last=False)
         return step
 
     def _repaid(self, lot: Lot, share: int) -> Step:
@@ -247,7 +248,7 @@ class _Follower:
             start = until
             if covered > 0 and debt.kind == REVERSAL:
                 root = self.deposit(debt.ref[1], int(debt.key.rpartition(":")[2]))
-                step.steps += [] if root is None else cut([s for s in root.steps if s.what != "taken_back"], covered)
+                step.steps += [] if root is None else cut(_spent(root), covered, last=True)
         return step
 
     def _sum(self, move: Move, *, credit: bool) -> int:
@@ -266,3 +267,8 @@ class _Follower:
             if low < high:
                 step.steps.append(self._came("passed", Lot(move, low, high - low), share))
         return step
+
+
+def _spent(root: Step) -> list[Step]:
+    """What a deposit had paid for."""
+    return [step for step in root.steps if step.what != "taken_back"]

@@ -51,19 +51,27 @@ def _lines(tx: Tx, step: Step, depth: int) -> Iterator[str]:
 
 def _what(tx: Tx, step: Step) -> str:
     """The movement as a phrase after its amount."""
-    whose, name = _owner(tx, step), _name(tx, step.ref)
-    phrases = {
-        "credited": f"credited to {whose}",
-        "withdrawn": f"withdrawn by {_person(tx, step.account_id)}: {name} is {_state(tx, step.ref)}",
-        "frozen": f"frozen in {_person(tx, step.account_id)} as part {step.ref[1]}",
-        "swapped": f"sold by {name} for",
-        "repaid": f"repaid what {_person(tx, step.account_id)} owed, for",
-        "made_good": f"made good {name}, which had left the chain, for",
-        "taken_back": "taken back when it left the chain",
-        "fee": f"fee of {name}",
-        "house": f"to the house's {step.place} by {step.kind} of {name}",
-    }
-    return phrases.get(step.what) or f"{step.kind} of {name}: to {whose}"
+    whose, by = _owner(tx, step), name(tx, step.ref)
+    match step.what:
+        case "credited":
+            return f"credited to {whose}"
+        case "withdrawn":
+            return f"withdrawn by {_person(tx, step.account_id)}: {by} is {_state(tx, step.ref)}"
+        case "frozen":
+            return f"frozen in the balance of {_person(tx, step.account_id)}, part {step.ref[1]}"
+        case "swapped":
+            return f"sold by {by} for"
+        case "repaid":
+            return f"repaid what {_person(tx, step.account_id)} owed, for"
+        case "made_good":
+            return f"made good {by}, which had left the chain, for"
+        case "taken_back":
+            return "taken back when it left the chain"
+        case "fee":
+            return f"fee of {by}"
+        case "house":
+            return f"to the house's {step.place} by {step.kind} of {by}"
+    return f"{step.kind} of {by}: to {whose}"
 
 
 def _there(tx: Tx, step: Step) -> str:
@@ -73,7 +81,7 @@ def _there(tx: Tx, step: Step) -> str:
         (move,) = streams.moves(tx, streams.of_posting(step.number))
         row_id, _ = streams.part_of(tx, "escrow", move)
         kept = [str(part.id) for part in frozen_parts.in_place(tx, ("escrow", row_id))]
-        text += f", of {_name(tx, ('escrow', row_id))}" + (f", frozen as part {', '.join(kept)}" if kept else "")
+        text += f", of {name(tx, ('escrow', row_id))}" + (f", frozen as part {', '.join(kept)}" if kept else "")
     return text
 
 
@@ -113,11 +121,11 @@ def _debtors(tx: Tx, paid: Row[Any]) -> set[int]:
 def _part(tx: Tx, part: Row[Any]) -> str:
     where = _place(tx, part.account_id, "available")
     if part.place != "balance":
-        where = f"{part.place} {_name(tx, (part.place, part.place_id))}"
+        where = f"{part.place} {name(tx, (part.place, part.place_id))}"
     state = "frozen" if part.live == 1 else "thawed"
     if part.place == "balance" and holds.ended(tx, part.hold_key) == "settled":
         state = "given back" if postings.standing(tx, f"{part.hold_key}:back") else "taken for the debt"
-    because = _name(tx, (part.kind, part.row_id))
+    because = name(tx, (part.kind, part.row_id))
     return f"  {amount(tx, part.units, part.asset)} {state} in {where}, from {because} (part {part.id})"
 
 
@@ -141,7 +149,8 @@ def _person(tx: Tx, account_id: int) -> str:
     return str(tx.value(select(account.c.public_id).where(account.c.id == account_id)))
 
 
-def _name(tx: Tx, ref: Ref) -> str:
+def name(tx: Tx, ref: Ref) -> str:
+    """The public id of a row that moved money, or `<kind> <number>` of one that has none."""
     table = NAMED.get(ref[0])
     if table is None:
         return f"{ref[0]} {ref[1]}"

@@ -15,6 +15,7 @@ from ledger.errors import AccountFrozen, InsufficientFunds, StateConflict
 from ledger.schema import deposit, frozen_part
 from tests.flows.engine import Engine
 from tests.flows.escrow_desk import Desk
+from wallets.protocol import Output
 
 
 @pytest.fixture
@@ -104,13 +105,17 @@ def test_only_what_its_depositor_owes_is_frozen_what_was_spent_last_first(desk: 
     txid = paid_in(desk, 500_000)
     give(desk, desk.buyer, desk.vendor, 300_000)
     give(desk, desk.buyer, third, 200_000)
-    desk.engine.chain.fund(desk.engine.address(desk.buyer).address, 250_000)  # to be mined with the next blocks
-    engine.chain.reorg(6, gone=[txid])
-    engine.chain.mine(6)
-    engine.tick()
-    assert owed(desk) == 0 or owed(desk) == 250_000
-    engine.tick()
-    assert sum(units for _, _, units, live in frozen(desk) if live) in (0, 250_000)
+    desk.top_up(250_000)
+    engine.chain.reorg(12, gone=[txid])  # what came after it is in the pool again
+    engine.run_task("scan")
+    later, paid = sorted(engine.rows(deposit), key=lambda row: row.txid == txid)[-2:]
+    engine.runtime.advance("deposit", paid.id)  # before the other is judged: it is still there to pay with
+    assert owed(desk) == 250_000
+    assert frozen(desk) == [("balance", third, 200_000, 1), ("balance", desk.vendor, 50_000, 1)]
+    assert later.credited == 1
+    engine.tick()  # and now the other one goes, which had stood in for it
+    assert owed(desk) == 500_000
+    assert sum(units for _, _, units, _ in frozen(desk)) == 500_000
     desk.check()
 
 
@@ -167,7 +172,7 @@ def test_a_withdrawal_that_has_not_left_is_taken_back_and_frozen(desk: Desk, app
     (paid,) = [row for row in engine.rows(deposit) if row.txid == txid]
     engine.runtime.advance("deposit", paid.id)
     assert engine.state(waiting) == "cancelled"
-    assert [units for _, account, units, _ in frozen(desk) if account == desk.vendor] == [198_000, 302_000]
+    assert [units for _, account, units, _ in frozen(desk) if account == desk.vendor] == [302_000, 198_000]
     assert engine.available(desk.vendor) == 0
     engine.tick()
     desk.check()
@@ -211,7 +216,7 @@ def test_a_deposit_that_repaid_a_debt_has_paid_for_what_was_bought_on_it(desk: D
 
 def test_two_deposits_of_one_block_that_go_together_freeze_what_either_had_paid_for(desk: Desk) -> None:
     engine = desk.engine
-    first = engine.chain.fund(engine.address(desk.buyer).address, 300_000)
+    first = engine.chain.pay(Output(engine.address(desk.buyer).address, 300_000))
     second = engine.chain.fund(engine.address(desk.buyer).address, 200_000, blocks=6)
     engine.tick()
     give(desk, desk.buyer, desk.vendor, 100_000)
@@ -247,16 +252,16 @@ def test_explain_tells_where_the_money_of_a_vanished_deposit_went(desk: Desk) ->
     desk.lose(txid, 6)
     lines = told(desk, txid)
     assert any("escrow_release of es_" in line for line in lines)
-    assert any(line.startswith("0.00302 BTC withdrawn by") for line in lines)
-    assert any(line.startswith("0.00188 BTC frozen in the balance") for line in lines)
-    assert any(line.startswith("0.005 BTC owed since by") for line in lines)
-    assert any("owes 0.005 BTC now, and may spend nothing" in line for line in lines)
+    assert any(line.startswith("0.00302000 BTC withdrawn by") for line in lines)
+    assert any(line.startswith("0.00188000 BTC frozen in the balance") for line in lines)
+    assert any(line.startswith("0.00500000 BTC owed since by") for line in lines)
+    assert any("owes 0.00500000 BTC now, and may spend nothing" in line for line in lines)
     subjects = desk.engine.database.read(lambda tx: explain(tx, txid)).subjects
     named = {subject["kind"] for subject in subjects}
     assert {"deposit", "escrow", "withdrawal", "payment"} <= named
     assert engine.row(withdrawal.withdrawal, spent).public_id in {subject["id"] for subject in subjects}
     desk.again(txid)
-    assert any("0.00188 BTC thawed in the balance" in line for line in told(desk, txid))
+    assert any("0.00188000 BTC thawed in the balance" in line for line in told(desk, txid))
     assert any("came back" in line for line in told(desk, txid))
 
 
