@@ -17,20 +17,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from devstack.programs import ROOT
-from tests.soak.plan import plan
+from tests.soak.plan import KINDS, plan
 from tests.soak.run import Result, soak
 
 
 def main() -> int:
     options = _parse()
+    seconds = options.minutes * 60
+    acts = plan(options.seed, seconds, mariadb=options.db == "mariadb", only=options.only)
     if options.list:
-        for act in plan(options.seed, options.minutes * 60, mariadb=options.db == "mariadb"):
+        for act in acts:
             print(f"{act.at_seconds:7.0f} s  {act.told}")
         return 0
     folder = Path(options.folder) if options.folder else Path(tempfile.mkdtemp(prefix="soak-"))
     tell = _teller()
     tell(f"seed {options.seed}, {options.minutes:g} minutes, {options.db}, commit {_commit()}")
-    result = soak(folder, seed=options.seed, seconds=options.minutes * 60, db=options.db, tell=tell)
+    result = soak(folder, acts, seed=options.seed, seconds=seconds, db=options.db, tell=tell)
     _show(result)
     if result.verdict.clean and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,6 +103,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--db", choices=("mariadb", "sqlite"), default="mariadb")
     parser.add_argument("--folder", help="where everything is kept; must be empty")
     parser.add_argument("--keep", action="store_true", help="keep the folder also after a clean soak")
+    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=(), help="break things in these ways alone")
     parser.add_argument("--list", action="store_true", help="print the plan and do nothing")
     return parser.parse_args()
 

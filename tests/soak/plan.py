@@ -72,20 +72,21 @@ class Act:
         return " ".join([self.kind, what, *filter(None, more)]).strip()
 
 
-def plan(seed: int, seconds: float, *, mariadb: bool) -> list[Act]:
-    """All acts of a soak of that length. A soak on SQLite has no server to kill and no wire to it."""
+def plan(seed: int, seconds: float, *, mariadb: bool, only: Sequence[str] = ()) -> list[Act]:
+    """All acts of a soak of that length. A soak on SQLite has no server to kill and no wire to it. `only` these kinds:
+    to look closely at what one of them does."""
     random = Random(f"soak {seed}")
     acts, at = [], float(GAP_MIN_SECONDS)
     while at < seconds:
-        act = _act(random, at)
+        act = _act(random, at, only or list(KINDS))
         if mariadb or not {"mariadb", "database"} & set(act.target):
             acts.append(act)
         at += GAP_MIN_SECONDS + (GAP_MAX_SECONDS - GAP_MIN_SECONDS) * random.random() ** 2
     return acts
 
 
-def _act(random: Random, at: float) -> Act:
-    kind = random.choices(list(KINDS), list(KINDS.values()))[0]
+def _act(random: Random, at: float, kinds: Sequence[str]) -> Act:
+    kind = random.choices(kinds, [KINDS[kind] for kind in kinds])[0]
     seconds = round(random.uniform(3, 25), 1)  # some longer than a lease
     if kind == "kill":
         return Act(at, kind, (random.choice([name for name in VICTIMS if name not in FRAGILE]),))

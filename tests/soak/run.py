@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.soak.book import Book
 from tests.soak.chaos import Chaos
 from tests.soak.ground import prepare, until
 from tests.soak.outside import World
-from tests.soak.plan import plan
+from tests.soak.plan import Act
 from tests.soak.rest import Rest
 from tests.soak.stack import SoakStack
 from tests.soak.traffic import Traffic
@@ -46,7 +46,9 @@ class Result:
 
 
 class Soak:
-    def __init__(self, stack: SoakStack, seed: int, seconds: float, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, stack: SoakStack, acts: Sequence[Act], seed: int, seconds: float, tell: Callable[[str], None]
+    ) -> None:
         assert stack.keys is not None
         self.stack, self.tell = stack, tell
         self.shop = Shop(stack.shop_url, stack.keys.all, PATIENCE_SECONDS)
@@ -54,7 +56,6 @@ class Soak:
         self.world, self.book = World(stack), Book()
         tell("rules, capital, accounts, first deposits")
         self.accounts, homes = prepare(stack, self.shop, self.world)
-        acts = plan(seed, seconds, mariadb=stack.db == "mariadb")
         self.chaos = Chaos(stack, self.world, acts, tell)
         self.traffic = Traffic(self.shop, self.world, self.book, self.accounts, homes, seed=seed)
         self._seconds = seconds
@@ -132,12 +133,14 @@ class Soak:
             self.tell(f"after {time.monotonic() - begun:.0f} s: {done} operations, {kills} kills{failures}")
 
 
-def soak(folder: Path, *, seed: int, seconds: float, db: Database, tell: Callable[[str], None]) -> Result:
+def soak(
+    folder: Path, acts: Sequence[Act], *, seed: int, seconds: float, db: Database, tell: Callable[[str], None]
+) -> Result:
     """Runs a soak in an empty folder. Processes that do not come up at all raise DaemonFailed."""
     tell("starting everything")
     stack = SoakStack(folder, db)
     with stack:
-        made = Soak(stack, seed, seconds, tell)
+        made = Soak(stack, acts, seed, seconds, tell)
         try:
             return made.run()
         finally:

@@ -48,7 +48,8 @@ def test_a_soak_on_sqlite_has_no_database_server_to_break() -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("db", ["sqlite", "mariadb"])
 def test_after_two_bad_minutes_everybody_has_what_is_theirs(tmp_path: Path, db: Database) -> None:
-    result = soak(tmp_path, seed=3, seconds=120, db=db, tell=print)
+    acts = plan(3, 120, mariadb=db == "mariadb")
+    result = soak(tmp_path, acts, seed=3, seconds=120, db=db, tell=print)
     assert result.verdict.lost == []
     assert result.verdict.sent_twice == []
     assert result.verdict.credited_twice == []
