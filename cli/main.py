@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "pause": ("cli.pausing", "pause", "Stop a flow of an asset."),
     "resume": ("cli.pausing", "resume", "Let a paused flow go on."),
     "halt": ("cli.pausing", "halt", "Sign nothing more on a chain."),
+    "claim-wallet": ("cli.pausing", "claim_wallet", "Take a wallet over from an installation that is gone."),
     "lift-halt": ("cli.pausing", "lift_halt", "Let a halted chain sign again, cause by cause."),
     "status": ("cli.status", "status", "What needs attention, and where the money is."),
     "alarms": ("cli.status", "alarms", "What is wrong now."),

@@ -1,17 +1,19 @@
-"""`coffer pause` and `coffer resume`; `coffer halt` and `coffer lift-halt`."""
+"""`coffer pause` and `coffer resume`; `coffer halt` and `coffer lift-halt`; `coffer claim-wallet`."""
 
 from __future__ import annotations
 
 import click
 
-from cli.context import acting, open_services
+from cli.context import acting, load_settings, open_services
 from jobs import halting, tasks
+from jobs.assets import DatabaseDirectory
 from jobs.backup import quarantine
 from jobs.reconcile import differences, outgoing
-from ledger import halts, pauses
+from ledger import audit, founding, halts, pauses
 from ledger.db import Tx
 from ledger.errors import StateConflict
 from ledger.founding import CHAINS
+from wallets import registry
 
 _ASSET = click.argument("asset")
 _FLOW = click.argument("flow", type=click.Choice([*pauses.FLOWS, pauses.EVERYTHING]))
@@ -65,6 +67,23 @@ def halt(chain: str, reason: str, actor: str) -> None:
     if not open_services().database.run(unit, "cli.halt"):
         raise StateConflict(f"{chain} is halted by an operator already; the first reason stays")
     click.echo(f"nothing more is signed on {chain}")
+
+
+@click.command("claim-wallet")
+@_CHAIN
+@click.option("--reason", required=True, help="What became of the other installation; for the audit log.")
+@acting
+def claim_wallet(chain: str, reason: str, actor: str) -> None:
+    """Mark CHAIN's wallet as this database's, whoever's it was. The other one must never pay from it again."""
+    settings = load_settings()
+    services = open_services(settings)
+    wallet = registry.wallet(chain, settings, DatabaseDirectory(services.database, chain))
+    wallet.open()
+    before, ours = wallet.marked(), services.database.read(founding.public_id)
+    told = {"before": before, "reason": reason[:512]}
+    services.database.run(lambda tx: audit.record(tx, actor, "claim_wallet", chain, told), "cli.claim_wallet")
+    wallet.mark(ours)
+    click.echo(f"the {chain} wallet belongs to {ours}" + (f"; before, to {before}" if before else ""))
 
 
 @click.command("lift-halt")

@@ -41,7 +41,7 @@ from jobs.webhooks.parts import Webhooks
 from jobs.webhooks.urls import Guard
 from ledger import founding
 from ledger.db import Database, Tx, check_safe
-from ledger.errors import InvalidInput, WrongNetwork
+from ledger.errors import InvalidInput, OtherInstallation, WrongNetwork
 from ledger.money import Asset, parse_amount
 from ledger.schema import chain, resource, task
 from settings import Settings, SettingsError
@@ -147,10 +147,19 @@ def runtime(services: Services) -> Runtime:
 
 
 def adopt(services: Services, wallet: ChainWallet) -> WalletIdentity:
-    """Open a wallet and bind it to this database for good. Raises `WrongNetwork` when it is another one."""
+    """Open a wallet and bind it to this database for good, and this database to it. Raises `WrongNetwork` when it is
+    another one, `OtherInstallation` when it is another database's (FAULTS C8)."""
     identity = wallet.open()
+    ours, owner = services.database.read(founding.public_id), wallet.marked()
+    if owner is not None and owner != ours:
+        raise OtherInstallation(
+            f"{wallet.chain}: the wallet belongs to installation {owner}, this database is {ours}. If that one is gone "
+            f"for good: coffer claim-wallet {wallet.chain}"
+        )
     book = services.address_book(wallet.chain)
     services.database.run(lambda tx: _bind(tx, wallet.chain, identity, book), "adopt_wallet")
+    if owner is None:
+        wallet.mark(ours)
     return identity
 
 

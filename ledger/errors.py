@@ -28,6 +28,7 @@ CofferError
     ├── NodeUnavailable     no usable answer (down, warming up, time-out): whether it acted is unknown
     ├── NodeNotReady        it answers, but syncing, stale or alone: wait
     ├── WrongNetwork        another chain or genesis: refuse to start
+    │   └── OtherInstallation the wallet carries the mark of another database: refuse to start
     ├── NodeProtocolError   an answer of an unexpected shape: stop, do not guess
     ├── InsufficientHotFunds the wallet cannot pay this now
     │   └── FundsLocked     it holds enough; some blocks must pass before that may be spent
@@ -217,6 +218,12 @@ class WrongNetwork(WalletError):
     """The node follows another chain than the one this installation was made for."""
 
     code = "wrong_network"
+
+
+class OtherInstallation(WrongNetwork):
+    """The wallet belongs to another installation: two databases on one set of keys pay from each other's money."""
+
+    code = "other_installation"
 
 
 class NodeProtocolError(WalletError):

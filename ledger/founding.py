@@ -44,6 +44,11 @@ def check_mode(database: Database, mode: str) -> None:
         raise SchemaMismatch(f"COFFER_MODE is {mode}, the database was made for {there or 'nothing yet'}")
 
 
+def public_id(tx: Tx) -> str:
+    """The public id of this installation: what its wallets and its signer's record are marked with."""
+    return str(tx.one(select(installation.c.public_id)).public_id)
+
+
 def _found(tx: Tx, mode: str, chains: Collection[str]) -> None:
     there = tx.value(select(installation.c.mode))
     if there is not None:

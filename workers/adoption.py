@@ -29,7 +29,7 @@ def adopt(services: Services, name: str, stop: threading.Event) -> bool:
     try:
         return _adopt(services, name, stop)
     except WrongNetwork as error:
-        _show(services, name, "wrong_network", error.detail)
+        _show(services, name, error.code, error.detail)
         raise
 
 

@@ -153,7 +153,8 @@ def credited(tx: Tx, chain: str, keys: Sequence[str]) -> set[tuple[str, str]]:
 
 def places_of(tx: Tx, chain: str, texts: Collection[str]) -> dict[str, int]:
     """The index of each of these addresses that is ours."""
-    wanted, found = sorted(texts), {}
+    wanted = sorted(texts)
+    found: dict[str, int] = {}
     for start in range(0, len(wanted), 500):
         part = (address.c.chain == chain) & address.c.address.in_(wanted[start : start + 500])
         found |= {row.address: row.idx for row in tx.all(select(address.c.address, address.c.idx).where(part))}

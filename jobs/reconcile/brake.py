@@ -13,13 +13,13 @@ from typing import Any
 
 from sqlalchemy import Row, or_, select
 
-from jobs import alarms, tasks
+from jobs import alarms, halting, tasks
 from jobs.reconcile import differences
 from jobs.reconcile.chain import Look, Report, look_at
 from jobs.saga import SECOND
 from jobs.services import Services, chain_row
 from jobs.tasks import Ran
-from ledger import pauses
+from ledger import founding, pauses
 from ledger.db import Tx
 from ledger.schema import deposit, payment
 from wallets.protocol import Tip
@@ -45,6 +45,7 @@ class Moment:
 def task(row: Row[Any], services: Services) -> Ran:
     """Task step for `reconcile:<chain>`: keep the reports by asset; raise and pause where a difference stands."""
     chain = row.name.partition(":")[2]
+    _check_owner(services, chain)
     looks = look_at(services, chain, most=INDICES_MAX)
     last: Mapping[str, Any] = row.progress or {}
     moment, now = services.database.read(lambda tx: (_moment(tx, chain, looks[0].balance.tip), tx.now))
@@ -58,6 +59,14 @@ def task(row: Row[Any], services: Services) -> Ran:
 
     odd = any(look.report.unexplained_units for look in looks)
     return Ran(values={"progress": kept}, effect=effect, due_us=AGAIN_US if odd else None)
+
+
+def _check_owner(services: Services, chain: str) -> None:
+    """Another database that took the wallet over since this one was started on it: from then on that one pays."""
+    owner, ours = services.wallet(chain).marked(), services.database.read(founding.public_id)
+    if owner not in (None, ours):
+        why = f"the wallet carries the mark of installation {owner}; this one is {ours}"
+        services.database.run(lambda tx: halting.stop(tx, chain, "other_installation", why), "halt")
 
 
 def _moment(tx: Tx, chain: str, tip: Tip) -> Moment:

@@ -47,7 +47,8 @@ def strangers(services: Services, chain: str, page: DepositPage) -> list[Strange
         return []
 
     def read(tx: Tx) -> tuple[set[str], set[str]]:
-        return _unmade(tx, chain, txids), set(resources.unknown(tx, chain, sorted(used))) - _told(tx, chain, used)
+        unowned = set(resources.unknown(tx, chain, sorted(used)))
+        return _unmade(tx, chain, txids), unowned - _used_by_told(tx, chain) if unowned else set()
 
     unmade, unowned = services.database.read(read)
     found = [Stranger(txid, services.wallet(chain).resources_of(txid), txids[txid], True) for txid in sorted(unmade)]
@@ -99,6 +100,11 @@ def _cause(tx: Tx, chain: str, each: Stranger) -> tuple[str, str]:
 def _accepted(tx: Tx, chain: str, names: Collection[str]) -> bool:
     """Whether all that it uses was told of before: a nonce seen in the pool, whose transaction is in a block now."""
     return bool(names) and set(names) <= _told(tx, chain, names, states=("before", "accepted"))
+
+
+def _used_by_told(tx: Tx, chain: str) -> set[str]:
+    rows = tx.all(select(outgoing.c.resources).where(outgoing.c.chain == chain))
+    return {name for row in rows for name in row.resources}
 
 
 def _unmade(tx: Tx, chain: str, txids: Collection[str]) -> set[str]:

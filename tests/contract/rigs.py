@@ -96,11 +96,12 @@ class Rig(ABC):
     def read_on(self, cursor: str | None = None) -> DepositPage:
         """All pages after a cursor, as one."""
         page = self.wallet.deposits_since(cursor)
-        found = list(page.deposits)
+        found, sent = list(page.deposits), list(page.outgoing)
         while page.more:
             page = self.wallet.deposits_since(page.cursor)
             found += page.deposits
-        return DepositPage(tuple(found), page.cursor, page.tip, page.final_height)
+            sent += page.outgoing
+        return DepositPage(tuple(found), page.cursor, page.tip, page.final_height, outgoing=tuple(sent))
 
     def seen(self, txid: str, cursor: str | None = None) -> list[SeenDeposit]:
         """The deposits of one transaction, by key."""

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from jobs.reconcile import chain as reconcile
 from jobs.resolve import by_hand as resolve
 from ledger.schema import account, deposit, pause, task
+from tests.clock import Clock
 from tests.flows.engine import Engine
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 
@@ -178,7 +179,7 @@ def look_again(ethereum: EthereumEngine) -> None:
     ethereum.run_task("sync")
 
 
-def test_where_the_hot_wallet_is_no_single_address_a_surplus_stays_unexplained(engine: Engine) -> None:
+def test_where_the_hot_wallet_is_no_single_address_a_surplus_stays_unexplained(engine: Engine, clock: Clock) -> None:
     """Somebody pays to our change: nothing can be booked to anybody, and withdrawals stop until a person knows."""
     engine.withdraw(engine.funded(1_000_000), 100_000)
     engine.tick()
@@ -186,7 +187,10 @@ def test_where_the_hot_wallet_is_no_single_address_a_surplus_stays_unexplained(e
         change = next(address for address, index in engine.chain.owned(s, "coffer").items() if index is None)
     engine.chain.fund(change, 7_000, blocks=3)
     engine.tick()
-    for work in ("reconcile", "sync", "reconcile", "sync"):
+    for work in ("reconcile", "sync"):
+        engine.run_task(work)
+    clock.forward(minutes=2)
+    for work in ("scan", "reconcile", "sync"):
         engine.run_task(work)
     [report] = reconcile.reconcile(engine.services, "bitcoin")
     assert report.unexplained_units == 7_000
