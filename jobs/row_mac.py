@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_SEALED, _NONCE_BYTES = "sealed:", 12
 
 _FIELDS = (
     "public_id",
@@ -45,8 +52,12 @@ _SWAP_FIELDS = (
 )
 
 
+class Unsealable(ValueError):
+    """A text that was not sealed under this key and for this name."""
+
+
 class RowMac:
-    """Computes and checks row MACs under one key of at least 32 bytes."""
+    """Computes and checks row MACs under one key of at least 32 bytes, and seals what rows must not show."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) < 32:
@@ -76,6 +87,28 @@ class RowMac:
     def manifest(self, text: str) -> str:
         """The MAC of what a backup says of itself."""
         return self._over("manifest", text)
+
+    def seal(self, text: str, name: str) -> str:
+        """The text under AES-256-GCM (NIST SP 800-38D), to be opened by the same name only."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return _SEALED + b64encode(nonce + self._cipher().encrypt(nonce, text.encode("utf-8"), name.encode())).decode()
+
+    def unseal(self, text: str, name: str) -> str:
+        """What was sealed by this name. Raises `Unsealable`."""
+        if not self.is_sealed(text):
+            raise Unsealable("not sealed")
+        try:
+            sealed = b64decode(text.removeprefix(_SEALED), validate=True)
+            return self._cipher().decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode()).decode("utf-8")
+        except (InvalidTag, ValueError) as error:
+            raise Unsealable(f"not sealed under this key as {name}") from error
+
+    @staticmethod
+    def is_sealed(text: str) -> bool:
+        return text.startswith(_SEALED)
+
+    def _cipher(self) -> AESGCM:
+        return AESGCM(hmac.digest(self._key, b"coffer signed bytes", "sha256"))
 
     def same(self, stored: str, computed: str) -> bool:
         """Compare in constant time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -10,8 +9,8 @@ from sqlalchemy import Row, insert
 
 from jobs import alarms, halting
 from jobs.payment import books as payment_books
-from jobs.payment import promised, resources, second_line
-from jobs.payment.contents import Contents, contents, flow_of, proposal_of, sign_request, stored
+from jobs.payment import promised, resources, sealed, second_line
+from jobs.payment.contents import Contents, contents, flow_of, proposal_of, sign_request
 from jobs.reconcile import outgoing
 from jobs.reconcile.outgoing import Stranger
 from jobs.saga import SECOND, Effect, Outcome
@@ -110,7 +109,8 @@ def reserve(row: Row[Any], services: Services) -> Outcome:
         services.database.run(lambda tx: outgoing.note(tx, row.chain, unowned), "halt")
         raise SigningHalted(detail)
     wallet.hold(proposal.resources)
-    values = {"proposal": asdict(proposal), "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
+    kept = sealed.seal_proposal(services, row, proposal)
+    values = {"proposal": kept, "fee_units": proposal.fee_units, "fee_max_units": proposal.fee_max_units}
     return Reserved(values=values, effect=partial(_claim, proposal=proposal))
 
 
@@ -148,10 +148,13 @@ def sign(row: Row[Any], services: Services) -> Outcome:
         return declined("account_frozen")
     if unbacked is not None:
         return refused_by(SignerRefused("hold_missing", "no money is held for the withdrawal", unbacked))
-    proposal = proposal_of(row)
     refused = refusal(row, services, what)
     if refused is not None:
         return refused
+    try:
+        proposal = sealed.opened_proposal(services, row)
+    except SignerRefused as error:
+        return refused_by(error)
     if (proposal.fee_units, proposal.fee_max_units) != (row.fee_units, row.fee_max_units):  # these the signer counted
         return refused_by(SignerRefused("fee_mismatch", "the proposal may cost another fee than the payment says"))
     signed = services.wallet(row.chain).sign(proposal, what.spend)
@@ -160,7 +163,7 @@ def sign(row: Row[Any], services: Services) -> Outcome:
     except SignerRefused as error:
         return refused_by(error)
     values = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": 1}
-    return Signed(values=values, effect=partial(_store_first, signed=signed, head=head))
+    return Signed(values=values, effect=partial(_store_first, signed=sealed.seal(services, row, signed), head=head))
 
 
 def refusal(row: Row[Any], services: Services, what: Contents) -> Declined | Disputed | None:
@@ -231,7 +234,7 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
     if paused is not None:
         return Adjourned(reason="paused", detail=paused[:512], due_us=5 * SECOND)
     try:
-        head = signer.leave(row.public_id, stored(newest, row))
+        head = signer.leave(row.public_id, sealed.opened(services, row, newest))
     except SignerRefused as error:
         second_line.not_ours(services, row.chain, error)
     return Committed(effect=partial(_commit_intent, head=head))

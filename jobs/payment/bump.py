@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from jobs.payment import books as payment_books
-from jobs.payment import resources, second_line
+from jobs.payment import resources, sealed, second_line
 from jobs.payment.build import refusal, refused_by, store
-from jobs.payment.contents import Contents, contents, sign_request, stored
+from jobs.payment.contents import Contents, contents, sign_request
 from jobs.payment.waiting import HALTED
 from jobs.saga import Outcome
 from jobs.services import Services
@@ -53,7 +53,9 @@ def bump(row: Row[Any], services: Services) -> Outcome:
     if dependent is not None:  # the node need not know of it yet, or any more
         return NotBumped(reason="change_in_use", detail=f"another payment spends {dependent}", values=given_up)
     try:
-        proposal = wallet.reprice(stored(newest, row), what.spend, rate, row.fee_max_units)
+        proposal = wallet.reprice(sealed.opened(services, row, newest), what.spend, rate, row.fee_max_units)
+    except SignerRefused as error:
+        second_line.not_ours(services, row.chain, error)
     except InsufficientHotFunds as error:
         return NotBumped(reason="fee_ceiling", detail=error.detail[:512], values=given_up)
     except ResourceTaken as error:
@@ -67,10 +69,10 @@ def bump(row: Row[Any], services: Services) -> Outcome:
     except SignerRefused as error:
         refused = refused_by(error)
         return NotBumped(reason=refused.reason, detail=refused.detail, values=given_up, effect=refused.effect)
-    number = newest.number + 1
+    kept, number = sealed.seal(services, row, signed), newest.number + 1
     stored_as: dict[str, Any] = {"txid": signed.txid, "fee_units": signed.fee_units, "candidates": number}
     stored_as |= {"bump_rate": None, "sent_at": None}
-    effect = partial(_store_bump, proposal=proposal, signed=signed, number=number, rate=rate, head=head)
+    effect = partial(_store_bump, proposal=proposal, signed=kept, number=number, rate=rate, head=head)
     return Bumped(values=stored_as, reason="fee_bump", effect=effect)
 
 

@@ -6,7 +6,7 @@ one that was must have lost its resources to another transaction, buried for goo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,11 +15,12 @@ from sqlalchemy import Row, select, update
 
 from jobs import alarms
 from jobs.payment import books as payment_books
-from jobs.payment import second_line
+from jobs.payment import sealed, second_line
 from jobs.payment.contents import Contents, contents, sign_request, stored
 from jobs.payment.send import is_final
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, require_healthy
+from jobs.signer import SignerRefused
 from jobs.signer.entries import Head
 from jobs.signer.record import Known, digest_of
 from jobs.signer.request import payload_of
@@ -102,16 +103,26 @@ def _facts(row: Row[Any], services: Services) -> Facts:
     lost = {
         c.txid: c.transaction for c in known.candidates if c.txid not in ours
     }  # a worker died before it stored them
-    return Facts(intended or known.left, (*ours.values(), *lost.values()), _contradiction(row, what, known, ours))
+    odd = _contradiction(row, what, known) or _strange_bytes(row, services, known, rows)
+    return Facts(intended or known.left, (*ours.values(), *lost.values()), odd)
 
 
-def _contradiction(row: Row[Any], what: Contents, known: Known, ours: Mapping[str, SignedTransaction]) -> str | None:
+def _contradiction(row: Row[Any], what: Contents, known: Known) -> str | None:
     if known.payload != payload_of(sign_request(row, what)):
         return "the signer signed something else for it, which this database does not know and which may yet pay"
-    signed = {found.txid: found.digest for found in known.candidates}
-    for txid, stands in ours.items():
-        if signed.get(txid) != digest_of(stands.txid, stands.raw, stands.payload):
-            return f"the stored bytes of {txid} are not what the signer signed"
+    return None
+
+
+def _strange_bytes(row: Row[Any], services: Services, known: Known, rows: Sequence[Row[Any]]) -> str | None:
+    """Rows that would have something else looked up than what was signed."""
+    digests = {found.txid: found.digest for found in known.candidates}
+    try:
+        for found in rows:
+            stands = sealed.opened(services, row, found)
+            if digests.get(stands.txid) != digest_of(stands.txid, stands.raw, stands.payload):
+                return f"the stored bytes of {stands.txid} are not what the signer signed"
+    except SignerRefused as error:
+        return str(error)
     return None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Row, update
 
 from jobs import alarms
 from jobs.payment import books as payment_books
-from jobs.payment import second_line
+from jobs.payment import sealed, second_line
 from jobs.payment.contents import stored
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, chain_row, require_healthy
@@ -86,12 +86,13 @@ class Sight:
 def send_and_observe(row: Row[Any], services: Services) -> Outcome:
     """Send the newest stored bytes, again and again if need be; a refusal is judged by what the node knows."""
     known = services.database.read(lambda tx: _candidates(tx, row))
-    wallet, signed = services.wallet(row.chain), stored(known[0], row)
+    wallet = services.wallet(row.chain)
     held_back = services.database.read(lambda tx: halts.nothing_leaves(tx, row.chain))
     if held_back is not None:
         return _held_back(row, services, known, held_back)
     refusal, invalid = None, False
     try:
+        signed = sealed.opened(services, row, known[0])
         services.require_signer().check_sendable(row.public_id, signed)
     except SignerRefused as error:
         second_line.not_ours(services, row.chain, error)
@@ -116,7 +117,8 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
 
 
 def _held_back(row: Row[Any], services: Services, known: Sequence[Row[Any]], why: str) -> Outcome:
-    """After a restore: what is out already is followed, nothing is sent. Raises `SigningHalted` for what is not seen."""
+    """After a restore: what is out already is followed, nothing is sent. Raises `SigningHalted` for what is not
+    seen."""
     if any(s.status.state in _THERE for s in _look(row, services, known)):
         return Seen(values={"sent_at": row.sent_at or services.database.now()}, due_us=0, effect=_seen)
     raise SigningHalted(f"nothing is sent on {row.chain}: {why}")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import select
 
 from jobs.payment import books as payment_books
-from jobs.payment import second_line
-from jobs.payment.contents import contents, sign_request, stored
+from jobs.payment import sealed, second_line
+from jobs.payment.contents import contents, sign_request
 from jobs.services import Services
 from jobs.signer.entries import Head
 from jobs.signer.signer import Learnt
@@ -51,19 +51,19 @@ def _payments(services: Services, chain: str) -> Iterator[Learnt]:
     """Every payment that was signed and not let go. What is only reserved is signed anew."""
     last = 0
     while True:
-        found = services.database.read(lambda tx, after=last: _some(tx, chain, after))  # type: ignore[misc]
+        found = services.database.read(lambda tx, after=last: _some(services, tx, chain, after))  # type: ignore[misc]
         if not found:
             return
         yield from (learnt for _, learnt in found)
         last = found[-1][0]
 
 
-def _some(tx: Tx, chain: str, after: int) -> list[tuple[int, Learnt]]:
+def _some(services: Services, tx: Tx, chain: str, after: int) -> list[tuple[int, Learnt]]:
     p, r = payment.c, resource.c
     signed = (p.chain == chain) & (p.candidates > 0) & (p.state != "dead") & (p.id > after)
     found = []
     for row in tx.all(select(payment).where(signed).order_by(p.id).limit(_AT_ONCE)):
-        bytes_ = [stored(each, row) for each in reversed(payment_books.candidates(tx, row.id))]
+        bytes_ = [sealed.opened(services, row, each) for each in reversed(payment_books.candidates(tx, row.id))]
         bound = [each.resource_key for each in tx.all(select(r.resource_key).where(r.payment_id == row.id))]
         left = payment_books.intent_stands(tx, row.id)
         found.append((row.id, Learnt(sign_request(row, contents(tx, row)), bytes_, bound, left)))

@@ -8,6 +8,7 @@ import pytest
 
 from jobs import hot
 from jobs.payment import make as payment_make
+from jobs.payment import sealed
 from ledger import pauses, policy
 from ledger.errors import InvalidAddress
 from ledger.money import UNITS_BOUND
@@ -117,7 +118,8 @@ def test_what_was_mined_again_at_another_price_is_booked_anew(ethereum: Ethereum
     ethereum.mine(2)
     assert ethereum.state(paid) == "completed"
     before = ethereum.payment_of(paid)
-    raw = next(row.raw for row in ethereum.rows(candidate) if row.payment_id == before.id)
+    kept = next(row for row in ethereum.rows(candidate) if row.payment_id == before.id)
+    raw = sealed.opened(ethereum.services, before, kept).raw
     ethereum.node.reorg(2)
     ethereum.node.rpc("eth_sendRawTransaction", raw)
     ethereum.node.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9 + 12_345))

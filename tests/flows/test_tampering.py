@@ -106,8 +106,8 @@ def test_a_swap_pays_out_no_more_than_it_was_executed_for(desk: Desk) -> None:
     """Its payout waits for a pause, and someone raises what it has bought: the account could bear it."""
     thief = desk.engine.outside("XMR")
     owner = desk.engine.funded_in(BTC=10**8, XMR=10**14)
-    desk.engine.database.run(lambda tx: pauses.stop(tx, "XMR", "withdrawals", "slow", "op"), "t")
     made = desk.open(account=owner, payout_address=thief)
+    desk.engine.database.run(lambda tx: pauses.stop(tx, "XMR", "withdrawals", "slow", "op"), "t")
     desk.pay(made)
     bought = desk.row(made).buy_units
     assert (desk.state(made)[0], desk.row(made).executed_at is not None) == ("executed", True)

@@ -133,11 +133,12 @@ def test_a_coin_that_was_signed_away_is_not_signed_away_again(engine: Engine, tm
     for tx in engine.chain.pool:
         engine.chain.evict(tx)
     yesterday.restore()
+    engine.tick(2)
+    believe(engine)
     other = engine.chain.outside_address()
     engine.withdraw(account, 200_000, other)
-    believe(engine)
     engine.tick(2)
-    assert causes(engine) == {"resource_moved"}
+    assert "resource_moved" in causes(engine)
     assert (engine.chain.pool, engine.chain.received(other)) == ((), 0)
 
 
@@ -156,10 +157,10 @@ def test_bytes_that_were_let_go_are_not_sent_by_an_older_database(engine: Engine
     sent = engine.chain.pool
     yesterday.restore()
     engine.tick(2)
-    assert causes(engine) == {"restored"}
+    assert "restored" in causes(engine)
     believe(engine)
     engine.tick(2)
-    assert causes(engine) == {"restored"}
+    assert "restored" in causes(engine)
     assert engine.row(payment, payment_id).state == "signed"
     assert engine.chain.pool == sent
 
