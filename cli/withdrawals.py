@@ -5,10 +5,14 @@ from __future__ import annotations
 import click
 from sqlalchemy import select
 
-from cli.context import acting, json_option, open_services, say_json, say_table
+from cli.context import acting, json_option, load_settings, open_services, say_json, say_table
+from cli.nodes import services_with_wallet
 from cli.patience import patiently
+from jobs.backup import make
 from jobs.explain import amount
 from jobs.resolve import by_hand as resolve
+from jobs.resolve import paid_before
+from jobs.signer.record import Record
 from jobs.views import when
 from ledger.db import Tx
 from ledger.schema import withdrawal
@@ -55,12 +59,19 @@ def _open(tx: Tx, states: tuple[str, ...]) -> list[dict[str, object]]:
 @click.argument("withdrawal_id")
 @click.option("--refund", is_flag=True, help="Give the money back; only when nothing of it can be on its way.")
 @click.option("--requeue", is_flag=True, help="Pay it after all; refused if its row is not what the API committed.")
+@click.option("--paid", metavar="TXID", help="It was paid by this transaction before the database was restored.")
+@click.option(
+    "--by-word", is_flag=True, help="With --paid, where the signer's record was lost: you have looked yourself."
+)
 @acting
-def resolve_(withdrawal_id: str, refund: bool, requeue: bool, actor: str) -> None:
+def resolve_(withdrawal_id: str, refund: bool, requeue: bool, paid: str | None, by_word: bool, actor: str) -> None:
     """Decide about a withdrawal in review. One whose payment may still confirm is decided with that payment."""
-    if refund is requeue:
-        raise click.UsageError("say either --refund or --requeue")
+    if [refund, requeue, paid is not None].count(True) != 1 or (by_word and paid is None):
+        raise click.UsageError("say one of --refund, --requeue and --paid TXID")
     services = open_services()
+    if paid is not None:
+        _settle(withdrawal_id, paid, actor, by_word=by_word)
+        return
     run = services.database.run
     if refund:
         patiently(lambda: run(lambda tx: resolve.refund_withdrawal(tx, withdrawal_id, actor), "cli.refund"))
@@ -69,3 +80,15 @@ def resolve_(withdrawal_id: str, refund: bool, requeue: bool, actor: str) -> Non
     mac = services.require_mac()
     patiently(lambda: run(lambda tx: resolve.requeue_withdrawal(tx, withdrawal_id, mac, actor), "cli.requeue"))
     click.echo(f"{withdrawal_id} is queued again")
+
+
+def _settle(withdrawal_id: str, txid: str, actor: str, *, by_word: bool) -> None:
+    settings = load_settings()
+    chain = open_services(settings).database.read(lambda tx: resolve.by_id(tx, withdrawal, withdrawal_id).chain)
+    services = open_services(settings) if by_word else services_with_wallet(chain, settings)
+    records = [Record.open(folder) for folder in make.records_below(settings.signer_dir).values()]
+    paid_before.prove(services, records, withdrawal_id, txid, by_word=by_word)
+    how = "an operator's word" if by_word else "the signer's record"
+    run = services.database.run
+    patiently(lambda: run(lambda tx: paid_before.settle(tx, withdrawal_id, txid, how, actor), "cli.paid"))
+    click.echo(f"{withdrawal_id} is completed: {txid} paid it")

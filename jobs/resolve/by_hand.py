@@ -106,8 +106,8 @@ def _rebook(tx: Tx, row: Row[Any], source: Owner, to: Owner, values: dict[str, A
 
 def refund_withdrawal(tx: Tx, public_id: str, actor: str) -> None:
     """End a withdrawal in review and give the money back. Only when none of its payments can ever confirm."""
-    row = _in_review(tx, public_id)
-    _check_unpaid(tx, row)
+    row = in_review(tx, public_id)
+    check_unpaid(tx, row)
     halts.check_sure(tx, row.chain)
     give_back(tx, row, "failed", "refunded_by_operator", actor)
     audit.record(tx, actor, "withdrawal.refund", public_id, {"units": str(row.units), "fee_units": str(row.fee_units)})
@@ -115,8 +115,8 @@ def refund_withdrawal(tx: Tx, public_id: str, actor: str) -> None:
 
 def requeue_withdrawal(tx: Tx, public_id: str, mac: RowMac, actor: str) -> None:
     """Let a withdrawal in review be paid by a new payment. Refused when the signer would refuse it again."""
-    row = _in_review(tx, public_id)
-    _check_unpaid(tx, row)
+    row = in_review(tx, public_id)
+    check_unpaid(tx, row)
     if not mac.same(row.mac, mac.withdrawal(row)):
         raise StateConflict("the row is not what the API committed: it can only be refunded", status=row.state)
     given = tx.all(select(approval.c.holder, approval.c.mac).where(approval.c.withdrawal_id == row.id))
@@ -129,14 +129,14 @@ def requeue_withdrawal(tx: Tx, public_id: str, mac: RowMac, actor: str) -> None:
     tasks.wake(tx, f"batch:{row.chain}")
 
 
-def _in_review(tx: Tx, public_id: str) -> Row[Any]:
+def in_review(tx: Tx, public_id: str) -> Row[Any]:
     row = by_id(tx, withdrawal, public_id)
     if row.state != "review":
         raise StateConflict(f"it is {row.state}; only withdrawals in review are decided by hand", status=row.state)
     return row
 
 
-def _check_unpaid(tx: Tx, row: Row[Any]) -> None:
+def check_unpaid(tx: Tx, row: Row[Any]) -> None:
     """That every payment it ever was in has been let go. Raises `StateConflict` naming the one that has not."""
     i = payment_item.c
     query = select(payment.c.public_id, payment.c.state, i.live).join(payment, payment.c.id == i.payment_id)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from jobs.caller import Caller
+from jobs.reconcile.chain import reconcile
 from ledger.db import Database
 from ledger.schema import account, deposit, withdrawal
 from tests.flows.engine import Engine
@@ -35,8 +37,8 @@ class Drill:
     def backup_folder(self) -> str:
         return str(self.shop.folder / "backup")
 
-    def withdraw(self, account_id: int, units: int, **more: str) -> int:
-        payee = self.shop.chain.outside_address()
+    def withdraw(self, account_id: int, units: int, payee: str | None = None, **more: str) -> int:
+        payee = payee or self.shop.chain.outside_address()
         self.payees[payee] = units
         return self.engine.withdraw(account_id, units, payee, **more)
 
@@ -61,6 +63,9 @@ class Drill:
 
     def received(self) -> dict[str, int]:
         return {payee: self.shop.chain.received(payee) for payee in self.payees}
+
+    def address(self, withdrawal_id: int) -> str:
+        return str(self.engine.row(withdrawal, withdrawal_id).address)
 
     def state(self, withdrawal_id: int) -> tuple[str, str | None]:
         row = self.engine.row(withdrawal, withdrawal_id)
@@ -180,6 +185,40 @@ def test_money_that_came_to_addresses_given_out_since_is_credited(drill: Drill) 
     drill.engine.tick(3)
     assert drill.engine.available(newcomer) == 700_000 + 40_000 + 5_000_000
     assert "somebody's" in drill.shop.refused("quarantine", "give", home, public_id, "--asset", "BTC")
+
+
+def test_in_the_end_every_book_is_right_again(drill: Drill) -> None:
+    """The shop repeats the calls that it made since; operators book what was paid before."""
+    rows = backed_up(drill)
+    home = lost_life(drill)
+    lost = next(row for row in drill.engine.rows(withdrawal) if row.units == 50_000)
+    sent = {row.address: row.txid for row in drill.engine.rows(withdrawal)}
+    drill.lose(record=False)
+    drill.restore()
+    drill.engine.caller = Caller(lost.project_id, None, "shop", "shop")
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the drill")
+    drill.engine.tick(2)
+    newcomer = drill.engine.account("newcomer")
+    drill.shop.said("quarantine", "give", home, drill.engine.row(account, newcomer).public_id, "--asset", "BTC")
+    drill.shop.coffer("resume", "BTC", "withdrawals", "--despite-difference", "being booked")
+    again = drill.withdraw(newcomer, 50_000, lost.address, reference=lost.reference)
+    drill.engine.tick(3)
+    assert drill.received() == drill.payees
+    for row_id in (rows["waiting"], again):
+        row = drill.engine.row(withdrawal, row_id)
+        assert row.state == "review"
+        wrong = sent[next(payee for payee in drill.payees if payee != row.address)]
+        assert "does not say" in drill.shop.refused("withdrawals", "resolve", row.public_id, "--paid", wrong)
+        drill.shop.said("withdrawals", "resolve", row.public_id, "--paid", sent[row.address])
+        assert drill.state(row_id) == ("completed", "paid_before_restore")
+    assert drill.engine.available(newcomer) == 700_000 - 50_000 - 2_000
+    left = reconcile(drill.engine.services, "bitcoin")[0].unexplained_units
+    fees = sum(drill.shop.chain.transaction(sent[p]).fee_units for p in (lost.address, drill.address(rows["waiting"])))
+    assert left == -fees
+    drill.shop.said("treasury", "loss", "BTC", f"{fees / 10**8:.8f}", "--reason", "fees of the life that was lost")
+    drill.engine.check_invariants()
+    drill.mine(110)
+    assert drill.received() == drill.payees
 
 
 def test_an_address_of_the_lost_life_is_given_to_nobody_else(drill: Drill) -> None:

@@ -39,6 +39,8 @@ from wallets.protocol import (
 )
 
 DUST_UNITS = 294
+#: Change addresses looked for beyond those known, by a wallet that was put back from a backup.
+GAP = 1_000
 
 
 class FakeWallet:
@@ -90,9 +92,18 @@ class FakeWallet:
         with self._call("recover", changes=True) as (s, _):
             wallet = s.wallets[self._name]
             wallet.watched = max(wallet.watched, count)
+            wallet.change_count += self._change_since(s)
             for txid, tx in s.txs.items():
                 if s.active(txid) and s.height_of.get(txid, since_height) >= since_height:
                     self.node.notice(s, tx)
+
+    def _change_since(self, s: State) -> int:
+        """How many change addresses beyond those that it remembers were paid to: its keys find them within a gap."""
+        wallet = s.wallets[self._name]
+        paid = {output.address for tx in s.txs.values() for output in tx.outputs}
+        path = f"{wallet.account_public_key}/change"
+        beyond = [n for n in range(GAP) if derive(f"{path}/{wallet.change_count + n}", self.node.prefix) in paid]
+        return max(beyond, default=-1) + 1
 
     def addresses(self, start: int, count: int) -> Sequence[str]:
         raise LookupError("addresses come from the account public key")

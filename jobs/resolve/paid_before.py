@@ -1,0 +1,89 @@
+"""A withdrawal that was paid in a life which a restore has lost: booked as paid, by the transaction that did it.
+
+Its row waits in review, since the signer's record, or nobody, knows that it was signed before. Paying it would pay it
+twice, giving its money back would make the house lose it. The proof is the signer's own record, which says what the
+transaction pays; where that was lost too, the chain still shows that these keys made it, and a person says the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from jobs.resolve import by_hand
+from jobs.services import Services
+from jobs.signer.record import Candidate, Record
+from jobs.withdrawal import hold_key, move
+from ledger import audit, holds, policy, postings
+from ledger.accounts import house
+from ledger.db import Tx
+from ledger.errors import InvalidInput, StateConflict
+from ledger.postings import Leg
+from ledger.schema import outgoing, withdrawal
+from wallets.protocol import TxState
+
+
+def prove(services: Services, records: Sequence[Record], public_id: str, txid: str, *, by_word: bool) -> None:
+    """That the transaction is deep in the chain and pays exactly this withdrawal, by the signer's record; or, `by_word`
+    of an operator, at least that these keys made it. Raises `InvalidInput` and `StateConflict`."""
+    row, confirmations = services.database.read(lambda tx: _row(tx, public_id))
+    if by_word:
+        services.database.read(lambda tx: _check_ours(tx, row.chain, txid))
+        return
+    for record in records:
+        signed = _signed(record, row, txid)
+        if signed is not None:
+            status = services.wallet(row.chain).look_up(signed.transaction)
+            if status.state is not TxState.CONFIRMED or status.depth < confirmations:
+                told = f"is {status.state}, {status.depth} blocks deep; {confirmations} are asked"
+                raise StateConflict(f"{txid} {told}", status=row.state)
+            return
+    raise InvalidInput("/paid", f"the signer's record does not say that {txid} pays {row.units} units to {row.address}")
+
+
+def settle(tx: Tx, public_id: str, txid: str, how: str, actor: str) -> None:
+    """Book it. What the network took for the transaction is in no book: `coffer treasury loss` books that. Audited."""
+    row = by_hand.in_review(tx, public_id)
+    by_hand.check_unpaid(tx, row)
+    w = withdrawal.c
+    same = (w.chain == row.chain) & (w.txid == txid) & (w.address == row.address) & (w.id != row.id)
+    other = tx.value(select(w.public_id).where(same, w.state == "completed"))
+    if other is not None:
+        raise StateConflict(f"{txid} has paid {other}, to the same address", status=row.state)
+    held, key = (row.account_id, "held"), hold_key(row.id, row.holds)
+    legs = [Leg(held, house("treasury_hot"), row.units), Leg(held, house("service_fees"), row.fee_units)]
+    legs = [leg for leg in legs if leg.units]
+    own = f"withdrawal:{row.id}:paid-before:{row.holds}"
+    posted = postings.post(tx, own, "payment_settlement", row.asset, legs, ("withdrawal", row.id))
+    if posted is None:
+        raise StateConflict("it was booked as paid already", status=row.state)
+    holds.settle(tx, key, posted, legs)
+    move(tx, row, "completed", reason="paid_before_restore", actor=actor, txid=txid, payment_id=None)
+    audit.record(tx, actor, "withdrawal.paid", public_id, {"txid": txid, "proof": how})
+
+
+def _row(tx: Tx, public_id: str) -> tuple[Row[Any], int]:
+    row = by_hand.in_review(tx, public_id)
+    return row, policy.of(tx, row.asset).withdrawal_confirmations
+
+
+def _check_ours(tx: Tx, chain: str, txid: str) -> None:
+    o = outgoing.c
+    if tx.value(select(o.id).where(o.chain == chain, o.name == txid)) is None:
+        raise InvalidInput("/paid", f"the chain does not show that this wallet's keys made {txid}")
+
+
+def _signed(record: Record, row: Row[Any], txid: str) -> Candidate | None:
+    """The candidate of this id, if the payment that it belongs to was to pay exactly this."""
+    found = next(
+        ((known, c) for known in record.payments(row.chain) for c in known.candidates if c.txid == txid),
+        None,
+    )
+    if found is None:
+        return None
+    known, signed = found
+    entries = record.since(0, row.chain)
+    paid = next(e.body["paid"] for e in entries if e.kind == "signed" and e.payment == known.payment)
+    return signed if known.asset == row.asset and [row.address, str(row.units)] in paid else None
