@@ -20,7 +20,7 @@ from jobs.views import when
 from ledger import audit, halts, pauses
 from ledger.db import Tx
 from ledger.errors import StateConflict
-from ledger.schema import chain, halt, index_counter, pause, ready_address, restoration
+from ledger.schema import chain, halt, hedge, index_counter, pause, ready_address, restoration
 from wallets.protocol import AddressBook
 
 CAUSE = "restored"
@@ -52,6 +52,9 @@ def begin(tx: Tx, begun: Beginning, books: Mapping[str, AddressBook]) -> None:
         _set_aside(tx, name, begun.skip, books[name])
     values = {"backup_id": begun.backup_id, "taken_at": begun.taken_at, "actor": begun.actor}
     tx.execute(insert(restoration).values(values | {"marks": known, "report": {}, "restored_at": tx.now}))
+    # An order that waits to be placed may have been placed since: it is looked for, as after any interruption.
+    waits = (hedge.c.state == "planned") & hedge.c.placed_at.is_(None)
+    tx.execute(update(hedge).where(waits).values(placed_at=tx.now))
     for flow in PAUSED:
         pauses.stop(tx, pauses.EVERYTHING, flow, why[:255], _ENGINE)
     audit.record(tx, begun.actor, "restore", begun.backup_id, {"records": dict(begun.records), "skip": begun.skip})

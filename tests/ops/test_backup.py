@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from devstack.mariadb import MariaDB
 from jobs.signer.record import FILE
 from ledger.db import Database
-from ledger.schema import halt, index_counter, metadata, pause, ready_address, restoration
+from ledger.schema import halt, hedge, index_counter, metadata, pause, ready_address, restoration
 from tests.ops.installation import Installation
 from wallets.fake.addresses import derive
 
@@ -109,6 +109,28 @@ def test_what_is_restored_is_in_quarantine_from_its_first_moment(
     assert [(row.idx, row.address) for row in aside] == [
         (number, derive(f"fakepub:coffer/{number}")) for number in range(first, first + 50)
     ]
+    restored.close()
+
+
+def test_an_order_on_an_exchange_that_may_have_been_placed_since_is_only_looked_up(
+    shop: Installation, empty_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    values = {
+        "public_id": "hg_1",
+        "queue": "rates",
+        "venue": "kraken",
+        "symbol": "BTC/USD",
+        "side": "buy",
+        "asset": "BTC",
+    }
+    values |= {"client_order_id": "one", "state": "planned"}
+    clock = {"due_at": 1, "created_at": 1, "updated_at": 1}
+    shop.database.run(lambda tx: tx.execute(insert(hedge).values(values | clock | {"units": 5})), "test_hedge")
+    shop.said("backup", str(tmp_path / "backup"))
+    shop.variables["COFFER_DATABASE_URL"] = empty_url("sqlite")
+    shop.said("restore", str(tmp_path / "backup"))
+    restored = Database(shop.variables["COFFER_DATABASE_URL"])
+    assert restored.read(lambda tx: tx.value(select(hedge.c.placed_at))) is not None
     restored.close()
 
 
