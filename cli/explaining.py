@@ -38,7 +38,7 @@ def tell(text: str, as_json: bool) -> None:
     if as_json:
         say_json(_as_json(found, node))
     else:
-        _print(found, node)
+        show(found, node)
 
 
 def _ask_node(services: Services, settings: Settings, found: Explanation) -> list[str]:
@@ -77,7 +77,8 @@ def _as_json(found: Explanation, node: list[str]) -> dict[str, Any]:
     }
 
 
-def _print(found: Explanation, node: list[str]) -> None:
+def show(found: Explanation, node: list[str]) -> None:
+    """Print an explanation, as far as a node added `node` to it."""
     for subject in found.subjects:
         click.echo(_line(f"{subject['kind']} {subject['id']}"))
         for name, value in subject.items():

@@ -51,6 +51,7 @@ def explain(tx: Tx, text: str) -> Explanation:
     for row in found["payment"].values():
         shown.candidates += payment_books.candidates(tx, row.id)
     shown.timeline = sorted(set(shown.timeline))
+    shown.actions = list(dict.fromkeys(shown.actions))
     return shown
 
 

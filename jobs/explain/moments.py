@@ -11,6 +11,7 @@ from sqlalchemy import Row, select
 from jobs.amounts import amount
 from jobs.payment import books as payment_books
 from ledger import history, ownership
+from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
 from ledger.schema import (
     account,
@@ -65,7 +66,8 @@ def moments(tx: Tx, kind: str, row: Row[Any]) -> Iterable[Moment]:
 def _owned(tx: Tx, kind: str, row: Row[Any]) -> Iterable[Moment]:
     """Its ownership history: whose it was after each of its rows."""
     for line in ownership.of(tx, (kind, row.id)):
-        owner = tx.value(select(account.c.public_id).where(account.c.id == line.account_id))
+        named = select(account.c.public_id).where(account.c.id == line.account_id)
+        owner = "house" if line.account_id == HOUSE_ACCOUNT else tx.value(named)
         why = f" ({line.reason})" if line.reason else ""
         what = f"ownership {line.number}: {line.event}{why}, {amount(tx, line.units, line.asset)}"
         yield Moment(line.at, 5, row.public_id, f"{what} with {owner} {line.place}")

@@ -18,6 +18,19 @@ from ledger.schema import account, deposit, escrow, internal_transfer, swap, tra
 
 #: Why the order in which an account spends is what it is.
 RULE = "in each account the oldest money is spent first"
+#: How money came into somebody's hands, by the kind of the transfer.
+_PASSED = {
+    "escrow_funding": "put into {1}, in",
+    "escrow_release": "released by {1} to",
+    "escrow_refund": "refunded by {1} to",
+    "escrow_return": "given back by {1} to",
+    "transfer": "passed on by {1} to",
+    "swap": "bought by {1}, in",
+    "swap_refund": "given back by {1} to",
+    "void": "free again in",
+    "frozen_taken": "not needed for the debt, free again in",
+    "frozen_returned": "given back to",
+}
 #: What a trace names, by kind.
 NAMED: dict[str, Table] = {
     "escrow": escrow,
@@ -71,7 +84,7 @@ def _what(tx: Tx, step: Step) -> str:
             return f"fee of {by}"
         case "house":
             return f"to the house's {step.place} by {step.kind} of {by}"
-    return f"{step.kind} of {by}: to {whose}"
+    return f"{_PASSED.get(step.kind, '{0} of {1}, to').format(step.kind, by)} {whose}"
 
 
 def _there(tx: Tx, step: Step) -> str:
@@ -95,9 +108,10 @@ def _loss(tx: Tx, paid: Row[Any]) -> list[str]:
         for move in streams.moves(tx, transfer.c.transfer_key == key):
             source = streams.owner(tx, move.debit_id)
             whose = _place(tx, source.account_id, source.kind)
-            word = "owed since by" if source.kind == "receivable" else "taken back from"
-            person = _person(tx, source.account_id) if source.kind == "receivable" else whose
-            lines.append(f"  {amount(tx, move.units, move.asset)} {word} {person}")
+            word = f"taken back from {whose}"
+            if source.kind == "receivable":
+                word = f"owed for it by {_person(tx, source.account_id)}"
+            lines.append(f"  {amount(tx, move.units, move.asset)} {word}")
         if generation < paid.credits:
             lines.append(f"  {amount(tx, paid.units, paid.asset)} came back")
     parts = frozen_parts.of_deposit(tx, paid.id)

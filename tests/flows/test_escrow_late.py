@@ -38,8 +38,8 @@ def test_a_late_payment_that_is_accepted_gets_the_agreed_time_anew(desk: Desk, c
 
 def test_a_person_who_accepts_after_the_deadline_leaves_time_to_dispute(desk: Desk, clock: Clock) -> None:
     now = desk.engine.database.now()
-    escrow_id = desk.by_address(hours=1, deadline=now + HOUR + 1, at_deadline="release", on_late="hold")
-    clock.forward(hours=2)
+    escrow_id = desk.by_address(hours=1, deadline=now + 2 * HOUR, at_deadline="release", on_late="hold")
+    clock.forward(hours=3)
     desk.pay(escrow_id, 500_000)
     desk.decide(escrow_id, "accept")
     desk.step(escrow_id)
