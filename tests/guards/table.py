@@ -233,12 +233,9 @@ _ORDER = (
         (
             Edit(
                 "jobs/payment/build.py",
-                "    return Committed(effect=_commit_intent)",
-                "    from jobs.payment import books\n"
-                "    from jobs.payment.contents import stored\n\n"
-                "    last = services.database.read(lambda tx: books.candidates(tx, row.id))[0]\n"
-                "    services.wallet(row.chain).broadcast(stored(last, row))\n"
-                "    return Committed(effect=_commit_intent)",
+                "    return Committed(effect=partial(_commit_intent, head=head))",
+                "    services.wallet(row.chain).broadcast(sealed.opened(services, row, newest))\n"
+                "    return Committed(effect=partial(_commit_intent, head=head))",
             ),
         ),
         tuple(f"{_CRASH}[sqlite-withdrawal-{part}]" for part in range(4)),
@@ -250,7 +247,7 @@ _ORDER = (
         (
             Edit(
                 "jobs/payment/send.py",
-                "        wallet.broadcast(stored(known[0], row))\n",
+                "        wallet.broadcast(signed)\n",
                 "        from jobs.payment.contents import contents\n\n"
                 "        spend = services.database.read(lambda tx: contents(tx, row)).spend\n"
                 "        wallet.broadcast(wallet.sign(wallet.propose(spend, row.rate, row.rate_max), spend))\n",
@@ -481,7 +478,7 @@ _CHAIN = (
         (
             Edit(
                 "jobs/payment/send.py",
-                "    if _is_final(row, services, mined.status):\n        return Reverted",
+                "    if is_final(row, services, mined.status):\n        return Reverted",
                 "    if True:\n        return Reverted",
             ),
         ),
@@ -516,26 +513,106 @@ _CHAIN = (
     ),
 )
 
+_YESTERDAY = "tests/flows/test_yesterdays_database.py"
 _SIGNER = (
     Guard(
         "a withdrawal is what the API committed",
         "the signer's second line",
         "the MAC of the withdrawal",
-        (Edit("jobs/signer/signer.py", "if not self._mac.same(row.mac, self._mac.withdrawal(row)):", "if False:"),),
+        (Edit("jobs/signer/rules.py", "if not self._mac.same(row.mac, self._mac.withdrawal(row)):", "if False:"),),
         ("tests/unit/test_signer.py::test_a_row_changed_by_hand_is_refused",),
     ),
     Guard(
         "a withdrawal is signed in one payment",
         "the signer's second line",
         "the look for an earlier payment of the withdrawal",
-        (Edit("jobs/signer/signer.py", "        if before is not None:\n", "        if False:\n"),),
+        (
+            Edit(
+                "jobs/signer/signer.py",
+                '        if before is not None:\n            raise SignerRefused("signed_before"',
+                '        if False:\n            raise SignerRefused("signed_before"',
+            ),
+        ),
         ("tests/unit/test_signer.py::test_one_withdrawal_is_not_signed_in_two_payments",),
+    ),
+    Guard(
+        "an order of a shop is signed once, whatever its id",
+        "the signer's second line",
+        "the look for an earlier payment of the same project and reference",
+        (
+            Edit(
+                "jobs/signer/signer.py",
+                "        if before is not None:\n            detail =",
+                "        if False:\n            detail =",
+            ),
+        ),
+        ("tests/unit/test_signer.py::test_the_same_order_under_another_id_is_refused",),
+    ),
+    Guard(
+        "a coin or nonce serves one payment",
+        "the signer's second line",
+        "the look for another payment that a resource was signed away in",
+        (Edit("jobs/signer/signer.py", "        if other is not None:\n", "        if False:\n"),),
+        (
+            "tests/unit/test_signer.py::test_a_lowered_nonce_is_refused",
+            "tests/unit/test_signer.py::test_a_coin_serves_one_payment_until_it_is_let_go",
+        ),
+    ),
+    Guard(
+        "only signed bytes are sent",
+        "the signer's second line",
+        "the comparison of stored bytes with the record",
+        (
+            Edit(
+                "jobs/signer/signer.py",
+                "    if all(digest != found.digest for",
+                "    if False and all(digest != found.digest for",
+            ),
+        ),
+        ("tests/unit/test_signer.py::test_only_what_was_signed_and_not_let_go_may_be_sent",),
+    ),
+    Guard(
+        "the record says what may have left",
+        "the signer's second line",
+        "its word in `release`",
+        (Edit("jobs/payment/release.py", "    return Facts(intended or known.left,", "    return Facts(intended,"),),
+        (
+            f"{_YESTERDAY}::test_rows_that_say_unsent_of_what_the_record_knows_as_sent_let_nothing_go[sqlite-intent]",
+            "tests/unit/test_signer.py::test_what_may_have_left_is_let_go_by_the_chains_word_alone",
+        ),
+    ),
+    Guard(
+        "a record that was rolled back is not signed by",
+        "the signer's second line",
+        "the comparison with the head that the database keeps",
+        (
+            Edit(
+                "jobs/payment/second_line.py",
+                "    if signer.record.hash_at(known.count) != known.hash:\n",
+                "    if False:\n",
+            ),
+        ),
+        (f"{_YESTERDAY}::test_a_record_that_was_rolled_back_is_not_signed_by[sqlite]",),
+    ),
+    Guard(
+        "a database older than what was signed signs nothing",
+        "the signer's second line",
+        "the entries that nothing explains",
+        (Edit("jobs/payment/second_line.py", "    if strange is not None:\n", "    if False:\n"),),
+        (f"{_YESTERDAY}::test_bytes_that_were_let_go_are_not_sent_by_an_older_database[sqlite]",),
+    ),
+    Guard(
+        "another installation's record signs nothing here",
+        "the signer's second line",
+        "the comparison of installations",
+        (Edit("jobs/payment/second_line.py", "    if theirs is not None and theirs != ours:\n", "    if False:\n"),),
+        (f"{_YESTERDAY}::test_another_installations_record_signs_nothing_here[sqlite]",),
     ),
     Guard(
         "a payment keeps its contents",
         "the signer's second line",
         "the comparison with what was signed before",
-        (Edit("jobs/signer/signer.py", "                if known[0] != payload:\n", "                if False:\n"),),
+        (Edit("jobs/signer/signer.py", "    if known.payload != payload_of(request):\n", "    if False:\n"),),
         (
             "tests/unit/test_signer.py::test_the_same_payment_to_others_is_refused",
             "tests/unit/test_signer.py::test_the_same_payment_from_other_coins_is_refused",

@@ -18,7 +18,7 @@ import pytest
 from jobs.row_mac import RowMac
 from jobs.signer import Signer, SignerRefused, SignRequest
 from jobs.signer.entries import KEYS
-from jobs.signer.record import FILE
+from jobs.signer.record import FILE, Record, RecordMissing
 from wallets.protocol import SignedTransaction
 
 MAC = RowMac(b"m" * 32)
@@ -41,6 +41,7 @@ def ask(*rows: SimpleNamespace, payment: str = "pay_1", fee: int = 1_000, **more
     given: dict[str, Any] = {"items": {r.id: (r.address, r.units) for r in rows}, "approvals": {}, "asset": "BTC"}
     given = given | {"fee_units": fee, "resources": [f"{payment}:0"]} | more
     given.setdefault("outputs", list(given["items"].values()))
+    given.setdefault("chain", "bitcoin" if given["asset"] == "BTC" else "")
     return SignRequest(payment_id=payment, fee_max_units=fee, withdrawals=rows, **given)
 
 
@@ -462,3 +463,189 @@ def test_a_token_that_lost_its_contract_is_not_paid_in_the_coin(make: Callable[.
     paid = own("gas", ("0x1", 10**18), targets=(1,), asset="USDT", token=None)
     assert refusal(make(), paid) == "token_changed"
     make().check(replace(paid, token="0xc1"))
+
+
+# The record: what was signed, left and was let go
+
+
+def test_the_same_order_under_another_id_is_refused(make: Callable[..., Signer]) -> None:
+    """A shop repeats a call that a restored database has lost: another withdrawal, the same project and reference."""
+    make().admit(ask(row(1)))
+    again = row(1)
+    values = vars(again) | {"id": 2, "public_id": "wd_2", "address": "elsewhere"}
+    again = SimpleNamespace(**(values | {"mac": MAC.withdrawal(values)}))
+    with pytest.raises(SignerRefused) as refused:
+        make().admit(ask(again, payment="pay_2"))
+    assert (refused.value.code, refused.value.withdrawal_id) == ("order_signed_before", 2)
+    make().release("pay_1", "unsent")
+    make().admit(ask(again, payment="pay_2"))
+
+
+def test_a_coin_serves_one_payment_until_it_is_let_go(make: Callable[..., Signer]) -> None:
+    make().admit(ask(row(1)))
+    other = ask(row(2), payment="pay_2", resources=["pay_1:0"])
+    assert refusal(make(), other) == "resource_bound"
+    make().release("pay_1", "dead")
+    make().admit(other)
+
+
+def test_a_lowered_nonce_is_refused(make: Callable[..., Signer]) -> None:
+    """What a lying node and a restored database agree about: nonce 4 is free. It was signed away before."""
+    make().admit(own("sweep", ("a", 5), targets=(-1,), resources=["nonce:4"]))
+    make().note(own("sweep", ("a", 5), targets=(-1,), resources=["nonce:4"]), signed("t1", "nonce:4"))
+    again = own("sweep", ("b", 5), targets=(-1,), payment="pay_2", resources=["nonce:4"])
+    assert refusal(make(), again) == "resource_bound"
+
+
+def test_bytes_are_recorded_once_and_only_for_their_payment(make: Callable[..., Signer]) -> None:
+    signer = make()
+    with pytest.raises(SignerRefused, match="never admitted"):
+        signer.note(ask(row(1)), signed())
+    signer.admit(ask(row(1)))
+    head = signer.note(ask(row(1)), signed())
+    assert signer.note(ask(row(1)), signed()) == head
+    for wrong, code in (
+        (signed(raw="01"), "payload_changed"),
+        (signed("t2", "pay_9:0"), "resource_mismatch"),
+    ):
+        with pytest.raises(SignerRefused) as refused:
+            signer.note(ask(row(1)), wrong)
+        assert refused.value.code == code
+    signer.admit(ask(row(2), payment="pay_2"))
+    with pytest.raises(SignerRefused, match="signed away"):
+        signer.note(ask(row(1)), signed("t3", "pay_1:0", "pay_2:0"))
+    with pytest.raises(SignerRefused, match="other contents"):
+        signer.note(ask(row(1), resources=["pay_1:1"]), signed("t4"))
+    known = signer.known("pay_1")
+    assert known is not None
+    assert [found.txid for found in known.candidates] == ["t1"]
+
+
+def test_a_candidate_may_bind_more_which_then_serves_nobody_else(make: Callable[..., Signer]) -> None:
+    signer = make()
+    signer.admit(ask(row(1)))
+    signer.note(ask(row(1)), signed("t1", "pay_1:0", "more:0"))
+    assert refusal(signer, ask(row(2), payment="pay_2", resources=["more:0"])) == "resource_bound"
+    assert signer.faults() == []
+
+
+def test_only_what_was_signed_and_not_let_go_may_be_sent(make: Callable[..., Signer]) -> None:
+    signer = make()
+    for act in (signer.check_sendable, signer.leave):
+        with pytest.raises(SignerRefused, match="does not know"):
+            act("pay_1", signed())
+    signer.admit(ask(row(1)))
+    signer.note(ask(row(1)), signed())
+    for act in (signer.check_sendable, signer.leave):
+        with pytest.raises(SignerRefused, match="not what was signed"):
+            act("pay_1", signed(raw="01"))
+    signer.check_sendable("pay_1", signed())
+    signer.admit(ask(row(2), payment="pay_2"))
+    signer.note(ask(row(2), payment="pay_2"), signed("t2", "pay_2:0"))
+    signer.release("pay_2", "unsent")
+    for act in (signer.check_sendable, signer.leave):
+        with pytest.raises(SignerRefused, match="let go"):
+            act("pay_2", signed("t2", "pay_2:0"))
+
+
+def test_what_may_have_left_is_let_go_by_the_chains_word_alone(make: Callable[..., Signer]) -> None:
+    signer = make()
+    signer.admit(ask(row(1)))
+    signer.note(ask(row(1)), signed())
+    signer.leave("pay_1", signed())
+    with pytest.raises(SignerRefused, match="may have been sent"):
+        signer.release("pay_1", "unsent")
+    signer.release("pay_1", "dead")
+    signer.admit(ask(row(1), payment="pay_2"))
+
+
+def test_what_was_let_go_is_not_signed_again(make: Callable[..., Signer]) -> None:
+    make().admit(ask(row(1)))
+    make().release("pay_1", "unsent")
+    assert refusal(make(), ask(row(1))) == "payload_changed"
+
+
+@pytest.mark.parametrize("proof", ["unsent", "dead"])
+def test_what_was_let_go_gives_its_cap_back(make: Callable[..., Signer], proof: str) -> None:
+    signer = make(150_000)
+    signer.admit(ask(row(1)))
+    assert refusal(signer, ask(row(2), payment="pay_2")) == "outflow_cap"
+    signer.release("pay_1", proof)
+    signer.admit(ask(row(2), payment="pay_2"))
+    assert refusal(signer, ask(row(3), payment="pay_3")) == "outflow_cap"
+
+
+def test_a_reverted_payment_has_cost_its_fee(make: Callable[..., Signer]) -> None:
+    signer = make(102_000)
+    signer.admit(ask(row(1)))
+    signer.release("pay_1", "reverted")
+    signer.admit(ask(row(1), payment="pay_2"))
+    assert refusal(make(202_000), ask(row(2), payment="pay_3")) == "outflow_cap"
+
+
+def test_a_payment_that_the_record_knows_is_not_chosen_for_anew(make: Callable[..., Signer]) -> None:
+    """A database from before its resources were chosen: some wallets sign while they choose."""
+    make().admit(ask(row(1)))
+    with pytest.raises(SignerRefused, match="resources are chosen"):
+        make().check(ask(row(1), resources=[]))
+
+
+def test_a_record_belongs_to_the_installation_that_founded_it(make: Callable[..., Signer]) -> None:
+    make().found("in_1")
+    make().found("in_2")
+    assert make().record.installation() == "in_1"
+    assert make().record.head().count == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE entry SET body = replace(body, '100000', '100001')",
+        "UPDATE entry SET at = at - 86400 WHERE number = 2",
+        "DELETE FROM entry WHERE number = 3",
+        "DELETE FROM entry WHERE kind = 'left'",
+        "DELETE FROM bound",
+        "UPDATE outflow SET units = '0'",
+        "INSERT INTO released VALUES ('pay_1', 'dead', 0)",
+        "DELETE FROM candidate",
+    ],
+)
+def test_a_record_changed_by_hand_is_found_out(make: Callable[..., Signer], tmp_path: Path, damage: str) -> None:
+    signer = full(make)
+    assert signer.faults() == []
+    with closing(sqlite3.connect(tmp_path / "signer" / FILE)) as record:
+        for (name,) in record.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            record.execute(f"DROP TRIGGER {name}")
+        assert record.execute(damage).rowcount > 0
+        record.commit()
+    assert make().faults() != []
+
+
+def test_what_others_read_of_it_is_what_was_signed(make: Callable[..., Signer], tmp_path: Path) -> None:
+    signer = full(make)
+    record = Record.open(tmp_path / "signer")
+    first, second = record.payments()
+    assert (first.payment, first.resources, first.withdrawals, first.orders) == (
+        "pay_1",
+        ("pay_1:0",),
+        ("wd_1",),
+        ("1:r1",),
+    )
+    assert (first.left, first.released, second.left, second.released) == (True, None, False, "unsent")
+    assert [(c.txid, c.resources) for c in first.candidates] == [("t1", ("pay_1:0",))]
+    assert (record.head(), record.faults()) == (signer.record.head(), [])
+    assert [entry.kind for entry in record.since(1, "bitcoin")] == ["signed", "candidate", "left"]
+    with pytest.raises(RecordMissing):
+        Record.open(tmp_path / "nowhere")
+
+
+def test_a_copy_taken_while_it_is_in_use_is_whole(make: Callable[..., Signer], tmp_path: Path) -> None:
+    signer = full(make)
+    (tmp_path / "copy").mkdir()
+    with (
+        closing(sqlite3.connect(signer.record.path)) as source,
+        closing(sqlite3.connect(tmp_path / "copy" / FILE)) as to,
+    ):
+        source.backup(to)
+    copied = Record.open(tmp_path / "copy")
+    assert (copied.head(), copied.faults()) == (signer.record.head(), [])
