@@ -26,6 +26,7 @@ from ledger.schema import (
     event,
     halt,
     hedge,
+    pause,
     payment,
     swap,
     sweep,
@@ -91,7 +92,9 @@ class _Stored:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         up = GaugeMetricFamily("coffer_database_up", "1 while the database answers")
         try:
-            found = self._database.read(lambda tx: [*_states(tx), *_queues(tx), *_chains(tx), *_rates(tx), *_rest(tx)])
+            found = self._database.read(
+                lambda tx: [*_states(tx), *_queues(tx), *_chains(tx), *_reconciliation(tx), *_rates(tx), *_rest(tx)]
+            )
         except DatabaseError:
             up.add_metric([], 0)
             yield up
@@ -150,6 +153,24 @@ def _chains(tx: Tx) -> Iterator[GaugeMetricFamily]:
     for row in tx.all(select(halt)):
         halted.add_metric([row.chain, row.cause], 1)
     yield from (healthy, height, lag, halted)
+
+
+def _reconciliation(tx: Tx) -> Iterator[GaugeMetricFamily]:
+    """Both sides of each asset as they were compared last, in atomic units."""
+    units = GaugeMetricFamily("coffer_reconciliation_units", "What is owed and what is held", labels=["asset", "part"])
+    age = GaugeMetricFamily(
+        "coffer_reconciliation_age_seconds", "Time since books and chain were compared", labels=["asset"]
+    )
+    for row in tx.all(select(task.c.progress).where(task.c.name.startswith("reconcile:", autoescape=True))):
+        for asset, report in (row.progress or {}).items():
+            for name, value in report.items():
+                if name.endswith("_units"):
+                    units.add_metric([asset, name.removesuffix("_units")], int(value))
+            age.add_metric([asset], max(0, tx.now - report["at"]) / 1e6)
+    paused = GaugeMetricFamily("coffer_paused", "1 while an asset's flow is paused", labels=["asset", "flow"])
+    for row in tx.all(select(pause.c.asset, pause.c.flow)):
+        paused.add_metric([row.asset, row.flow], 1)
+    yield from (units, age, paused)
 
 
 def _rest(tx: Tx) -> Iterator[GaugeMetricFamily]:
