@@ -56,7 +56,8 @@ class Rest:
         return not found
 
     def unfinished(self) -> list[str]:
-        """What has not come to its end, a line each."""
+        """What has not come to its end, a line each; only then what is credited and in no block, or the other way
+        round."""
         api = self._api
         found = [
             f"withdrawal {w['id']} of {w['asset']} is {w['status']} ({w['status_reason']})"
@@ -71,10 +72,9 @@ class Rest:
         ]
         found += [f"escrow {e['id']} is {e['status']} ({e['status_reason']})" for e in self._open_escrows()]
         found += [f"swap {s['id']} is {s['status']} ({s['status_reason']})" for s in self._open_swaps()]
-        return found + self._astray(deposits)
+        return found or self._astray(deposits)
 
     def _astray(self, deposits: list[dict[str, Any]]) -> list[str]:
-        """Payments in a block that are not credited, and the other way round."""
         paid = self._world.paid_in()
         mined = self._world.mined(paid)
         rows = {(d["asset"], d["txid"]): d["status"] for d in deposits}
