@@ -24,6 +24,7 @@ from ledger.errors import (
     InsufficientHotFunds,
     InvalidAddress,
     InvalidInput,
+    NodeNotReady,
     SigningHalted,
     WalletBusy,
 )
@@ -245,3 +246,5 @@ def _commit_intent(tx: Tx, row: Row[Any], head: Head) -> None:
     second_line.note(tx, row.chain, head)
     payment_books.post_intent(tx, row)
     payment_books.project(tx, row.id, "broadcast")
+    if contents(tx, row).frozen:  # since the step began; its withdrawals are locked now
+        raise NodeNotReady("an account, or a withdrawal's money, was frozen in this moment")

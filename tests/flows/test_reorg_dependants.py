@@ -5,12 +5,16 @@ found, and what of that is not spent is kept still, wherever it lies, until the 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from jobs import transfers, withdrawal
 from jobs.explain import explain
+from ledger import accounts
+from ledger.db import Tx
 from ledger.errors import AccountFrozen, InsufficientFunds, StateConflict
 from ledger.schema import deposit, frozen_part
 from tests.flows.engine import Engine
@@ -119,7 +123,7 @@ def test_only_what_its_depositor_owes_is_frozen_what_was_spent_last_first(desk: 
     desk.check()
 
 
-def test_a_funded_escrow_of_somebody_else_is_not_released_while_its_money_is_in_doubt(desk: Desk) -> None:
+def test_an_escrow_that_somebody_else_funded_with_it_is_not_released(desk: Desk) -> None:
     engine = desk.engine
     other = desk.another()
     txid = paid_in(desk, 500_000)
@@ -198,6 +202,31 @@ def test_a_signed_payment_of_which_nothing_is_out_waits_for_the_deposit(desk: De
     desk.again(txid)
     engine.tick(2)
     assert engine.state(waiting) in ("broadcast", "confirming")
+    desk.check()
+
+
+def test_what_is_frozen_while_its_payment_commits_to_be_sent_is_not_sent(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step has read that all may go; before it writes, the deposit leaves and the account may spend nothing."""
+    engine, real = desk.engine, desk.engine.database.run
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(engine.funded(500_000), 300_000, payee)
+    owner = engine.row(withdrawal.withdrawal, row_id).account_id
+
+    def freeze_first(unit: Callable[[Tx], Any], name: str) -> Any:
+        if name == "payment.signed.finish":
+            real(lambda tx: accounts.freeze(tx, owner, "reorg_debt"), "test_freeze")
+        return real(unit, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.database, "run", freeze_first)
+        engine.tick(3)
+    assert engine.state(row_id) == "queued"
+    assert engine.chain.received(payee) == 0
+    desk.run(lambda tx: accounts.unfreeze(tx, owner, "reorg_debt"))
+    engine.tick(2)
+    assert engine.state(row_id) == "broadcast"
     desk.check()
 
 
