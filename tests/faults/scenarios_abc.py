@@ -380,7 +380,13 @@ SCENARIOS = (
         "C4",
         "The disk is full or read only",
         "the write fails before anything is sent",
-        tests=("flows/test_scenarios_engine.py::test_what_cannot_be_written_is_not_sent",),
+        tests=(
+            "flows/test_scenarios_engine.py::test_what_cannot_be_written_is_not_sent",
+            "flows/test_disk.py::test_claims_whose_outcome_cannot_be_written_are_no_crashes",
+            "integration/test_db_faults.py::test_a_sqlite_disk_that_takes_nothing_is_told_at_once",
+            "integration/test_db_faults.py::test_a_mariadb_that_is_read_only_is_told_at_once",
+            "integration/test_db_faults.py::test_the_sweeper_waits_for_a_disk_that_takes_nothing",
+        ),
     ),
     Scenario(
         "C5",

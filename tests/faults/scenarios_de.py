@@ -198,6 +198,10 @@ SCENARIOS = (
             "chain/test_monero_reorg.py::test_a_deposit_that_a_reorganisation_removed_is_gone",
             "flows/test_escrow_reorgs.py::test_what_the_vendor_has_not_spent_is_frozen_until_the_deposit_is_back",
             "flows/test_swap_reorgs.py::test_after_completion_the_account_owes_and_the_swap_stays_completed",
+            "flows/test_reorg_dependants.py::test_it_is_followed_through_many_hands_and_only_what_is_not_spent_is_frozen",
+            "flows/test_reorg_dependants.py::test_an_escrow_that_somebody_else_funded_with_it_is_not_released",
+            "flows/test_reorg_dependants.py::test_a_signed_payment_of_which_nothing_is_out_waits_for_the_deposit",
+            "chain/test_escrow_reorg.py::test_explain_follows_a_vanished_deposit_through_an_escrow",
         ),
         flows=(
             "deposit-reorg-spent",
