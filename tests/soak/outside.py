@@ -248,7 +248,7 @@ class World:
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._keep_mining, args=(chain, seconds), daemon=True)
-            for chain, seconds in ((bitcoin, 4.0), (monero, 3.0), (ethereum, 2.0))
+            for chain, seconds in ((bitcoin, 5.0), (monero, 4.0), (ethereum, 4.0))
         ]
 
     def of(self, coin: Coin) -> Chain:

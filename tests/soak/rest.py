@@ -47,8 +47,6 @@ class Rest:
         found = self.unfinished()
         if found:
             self._help_orders()
-            for chain in self._world.chains.values():
-                chain.mine(1)
         if found and time.monotonic() - self._looked > _OPERATOR_SECONDS:
             self._tell(f"{len(found)} are not over: {'; '.join(found[:3])}")
             self._operate()
