@@ -39,11 +39,12 @@ class Candidate:
     resources: tuple[str, ...]
     digest: str
     draft: str  #: what its wallet wants to know of it to find it again
+    fee_units: int
 
     @property
     def transaction(self) -> SignedTransaction:
         """Enough of it to be looked up; its bytes are in the database alone."""
-        return SignedTransaction(self.txid, "", 0, self.resources, self.draft)
+        return SignedTransaction(self.txid, "", self.fee_units, self.resources, self.draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Known:
     left: bool  #: its bytes may have been sent
     released: str | None  #: why it was let go: `dead` or `reverted` by the chain's word, `unsent` by the engine's
     at: int  #: seconds since 1970
+    paid: tuple[tuple[str, int], ...]  #: whom, and how many units
 
 
 class Record:
@@ -114,6 +116,12 @@ class Record:
         """One of them."""
         with self.reading() as view:
             return view.known(public_id)
+
+    def by_order(self, order: str) -> Sequence[Known]:
+        """The payments that were to pay an order of a shop, `project:reference`."""
+        with self.reading() as view:
+            rows = view.all('SELECT payment FROM member WHERE "order" = ? ORDER BY payment', order)
+            return [found for (payment,) in rows if (found := view.known(payment)) is not None]
 
     def bound(self, chain: str) -> Mapping[str, tuple[str, ...]]:
         """Every resource that was ever to be spent on a chain, with the payments it was bound to."""
@@ -220,6 +228,7 @@ class View:
             self.first("SELECT 1 FROM leaving WHERE payment = ?", payment) is not None,
             self.released(payment),
             entry.at,
+            tuple((address, int(units)) for address, units in entry.body["paid"]),
         )
 
     def candidates(self, payment: str) -> tuple[Candidate, ...]:
@@ -228,7 +237,9 @@ class View:
             "SELECT e.body FROM candidate c JOIN entry e ON e.number = c.number WHERE c.payment = ? ORDER BY e.number"
         )
         bodies = [json.loads(body) for (body,) in self.all(query, payment)]
-        return tuple(Candidate(b["txid"], tuple(b["resources"]), b["digest"], b["draft"]) for b in bodies)
+        return tuple(
+            Candidate(b["txid"], tuple(b["resources"]), b["digest"], b["draft"], int(b["fee"])) for b in bodies
+        )
 
     def released(self, payment: str) -> str | None:
         """Why a payment was let go; the chain's word where it was given."""

@@ -204,6 +204,7 @@ def _bytes(signed: SignedTransaction, bound: set[str]) -> dict[str, Any]:
         "txid": signed.txid,
         "digest": digest_of(signed.txid, signed.raw, signed.payload),
         "draft": "" if signed.raw in signed.payload else signed.payload,
+        "fee": str(signed.fee_units),
         "resources": sorted(signed.resources),
         "claims": sorted(set(signed.resources) - bound),
     }
