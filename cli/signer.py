@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from cli.context import acting, json_option, load_settings, open_services, say_json, say_table
 from jobs import bootstrap
 from jobs.payment import second_line, succession
 from jobs.services import Services
+from jobs.signer.record import Record
 from ledger.founding import CHAINS
+from settings import Settings
 
 
 @click.group()
 def signer() -> None:
     """The signer's own record of what it signed. Run these where COFFER_SIGNER_DIR is."""
+
+
+def _folder(settings: Settings) -> Path:
+    if settings.signer_dir is None:
+        raise click.ClickException("COFFER_SIGNER_DIR is not set")
+    return Path(settings.signer_dir)
 
 
 def _services() -> Services:
@@ -27,8 +37,8 @@ def _services() -> Services:
 @json_option
 def status(as_json: bool) -> None:
     """Whose record it is, whether it is whole, and how far the database knows it."""
-    services = _services()
-    record = services.require_signer().record
+    settings = load_settings()
+    services, record = open_services(settings), Record.open(_folder(settings))
     head, faults = record.head(), record.faults()
     known = services.database.read(second_line.heads)
     rows = [

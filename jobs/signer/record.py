@@ -117,12 +117,6 @@ class Record:
         with self.reading() as view:
             return view.known(public_id)
 
-    def by_order(self, order: str) -> Sequence[Known]:
-        """The payments that were to pay an order of a shop, `project:reference`."""
-        with self.reading() as view:
-            rows = view.all('SELECT payment FROM member WHERE "order" = ? ORDER BY payment', order)
-            return [found for (payment,) in rows if (found := view.known(payment)) is not None]
-
     def bound(self, chain: str) -> Mapping[str, tuple[str, ...]]:
         """Every resource that was ever to be spent on a chain, with the payments it was bound to."""
         found: dict[str, tuple[str, ...]] = {}
