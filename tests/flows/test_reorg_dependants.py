@@ -280,10 +280,10 @@ def test_explain_tells_where_the_money_of_a_vanished_deposit_went(desk: Desk) ->
     engine.tick()
     desk.lose(txid, 6)
     lines = told(desk, txid)
-    assert any("escrow_release of es_" in line for line in lines)
+    assert any("released by es_" in line for line in lines)
     assert any(line.startswith("0.00302000 BTC withdrawn by") for line in lines)
     assert any(line.startswith("0.00188000 BTC frozen in the balance") for line in lines)
-    assert any(line.startswith("0.00500000 BTC owed since by") for line in lines)
+    assert any(line.startswith("0.00500000 BTC owed for it by") for line in lines)
     assert any("owes 0.00500000 BTC now, and may spend nothing" in line for line in lines)
     subjects = desk.engine.database.read(lambda tx: explain(tx, txid)).subjects
     named = {subject["kind"] for subject in subjects}
