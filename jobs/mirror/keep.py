@@ -62,7 +62,7 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step wrote, and whether there is more to write."""
+    """What one step wrote, and whether there is more to write. `rows`: of the histories, those new to the mirror."""
 
     orders: int
     rows: int
@@ -93,9 +93,8 @@ def advance(database: Database, redis: Redis, *, patience_seconds: float = PATIE
             lambda tx: mirror_rows.look(tx, before.addresses, before.ownership, waiting), consistent=True
         )
         after = State(before.installation, seen.addresses, seen.ownership)
-        if after != before or seen.ready:
-            _write(redis, seen, after)
-    return Step(len(seen.orders), sum(map(len, seen.history.values())), seen.more)
+        rows = _write(redis, seen, after) if after != before or seen.ready else 0
+    return Step(len(seen.orders), rows, seen.more)
 
 
 def rebuild(database: Database, redis: Redis, tell: Callable[[Step], None] = lambda step: None) -> Step:
@@ -160,7 +159,8 @@ def _begin(database: Database, redis: Redis, lock: Lock) -> Step:
     return Step(0, rows, more=True)
 
 
-def _write(redis: Redis, seen: Look, after: State) -> None:
+def _write(redis: Redis, seen: Look, after: State) -> int:
+    """Show what was seen; how many rows of histories were not shown before."""
     with redis.pipeline(transaction=True) as pipe:
         for order in seen.orders:
             for key, fields in order.own.items():
@@ -168,7 +168,9 @@ def _write(redis: Redis, seen: Look, after: State) -> None:
                 pipe.hset(key, mapping=cast(Fields, fields))
             for key, fields in order.shared.items():
                 pipe.hset(key, mapping=cast(Fields, fields))
+        shown: list[int] = []  # places of the answers that count
         for key, members in seen.history.items():
+            shown.append(len(pipe))
             pipe.zadd(key, members)
             pipe.zremrangebyrank(key, 0, -HISTORY_MAX - 1)
         if seen.pending:
@@ -176,7 +178,8 @@ def _write(redis: Redis, seen: Look, after: State) -> None:
         if seen.ready:
             pipe.srem(PENDING, *seen.ready)
         pipe.hset(STATE, mapping=_fields(after))
-        pipe.execute()
+        answers = pipe.execute()
+    return sum(answers[place] for place in shown)
 
 
 def _fields(known: State) -> Fields:
