@@ -11,6 +11,7 @@ from jobs.ownership import verify as ownership_verify
 from jobs.reconcile import chain as reconcile
 from ledger import audit
 from ledger.types import sqlite_units
+from tests.faults import invariants_trades
 from tests.simulation.ground import ACCOUNTS, ASSETS, RULES, UNIT, WALLETS
 from tests.simulation.world import World
 
@@ -28,6 +29,7 @@ _EXPECTED_ALARMS = {
     "payment_contested",
     "payment_still_alive",
     "money_frozen",
+    "reconciliation",  # of a reorganisation that was not read yet; one that lasts pauses, and is seen by that
 }
 _MINIMUM = {"BTC": 1_000, "XMR": 10**9}
 
@@ -38,6 +40,8 @@ Owned = dict[tuple[int, str, str], int]
 def check(world: World) -> list[str]:
     found = [*books(world), *holds(world), *deposits(world), *payments(world), *requests(world), *accounts(world)]
     found += [*quiet(world), *chains(world)]
+    if world.trades is not None:
+        found += [*invariants_trades.standing(world.database), *invariants_trades.ended(world.database)]
     return found + reports(world) if world.seed % 10 == 0 else found
 
 
@@ -157,7 +161,10 @@ def requests(world: World) -> list[str]:
 
 def accounts(world: World) -> list[str]:
     """Each account has what it began with, what the chain paid it, less what the chain paid for it, and what it was
-    given: by the shop's memory and the chains alone."""
+    given: by the shop's memory and the chains alone. Of runs with trades, where much more moves, the sum of all is
+    known from the chain, and their parts from their rows."""
+    if world.trades is not None:
+        return []
     wanted: dict[tuple[int, str], int] = defaultdict(int)
     homes = {row[0]: (row[1], row[2]) for row in world.rows("SELECT address, account_id, purpose_kind FROM address")}
     for chain in world.used:

@@ -23,6 +23,7 @@ from jobs.runtime import Runtime
 from jobs.saga import Saga
 from jobs.services import Services
 from jobs.signer import Signer
+from jobs.swap import inventory
 from jobs.sweeper import Sweeper
 from ledger import founding, policy
 from ledger.db import Tx
@@ -48,6 +49,7 @@ UNIT = {"BTC": 100_000, "XMR": 10**11}
 #: What each account has at the start, and the coins that the house has, in those.
 ACCOUNTS = {"ann": 300, "bob": 200, "cat": 0}
 HOUSE = (90, 60, 40)
+INVENTORY = 100
 RULES = {
     "payment_window_ms": 0,
     "withdrawal_fee_units": 2_000,
@@ -85,6 +87,7 @@ class Ground:
     addresses: dict[tuple[str, str], str] = field(default_factory=dict)  #: (account, asset) -> one of its addresses
     house: dict[str, str] = field(default_factory=dict)  #: asset -> an address of the house
     tasks: dict[str, int] = field(default_factory=dict)
+    elsewhere: set[int] = field(default_factory=set)  #: tasks of workers that are not simulated
     chains: dict[str, bytes] = field(default_factory=dict)  #: the chains' states, pickled
     signer: dict[str, bytes] = field(default_factory=dict)  #: files of the signer's record
 
@@ -122,13 +125,16 @@ def _make(folder: Path) -> Ground:
         bootstrap.adopt(parts, wallets[name])
         database.run(lambda tx, a=asset: _rules(tx, a), "rules")
     runtime = Runtime(database, made.sagas, parts)
-    made.tasks = {row.name: row.id for row in database.read(lambda tx: tx.all(select(task)))}
+    rows = database.read(lambda tx: tx.all(select(task)))
+    made.tasks = {row.name: row.id for row in rows}
+    made.elsewhere = {row.id for row in rows if row.queue in ("rates", "webhooks", "ethereum")}
     _settle(runtime, clock)
     _people(made, parts, chains)
     for _ in range(3):
         for chain in chains.values():
             chain.mine(60)
         _settle(runtime, clock)
+    _inventory(made)
     made.chains = {name: pickle.dumps(chain._state) for name, chain in chains.items()}
     made.signer = {file.name: file.read_bytes() for file in (folder / "signer").iterdir()}
     database.seal()
@@ -167,6 +173,12 @@ def _people(made: Ground, parts: Services, chains: Mapping[str, FakeChain]) -> N
         made.house[asset.code] = own.address
         for coins in HOUSE:
             chains[chain].fund(own.address, coins * UNIT[asset.code])
+
+
+def _inventory(made: Ground) -> None:
+    """What the house gives in swaps."""
+    for asset in ASSETS.values():
+        made.database.run(lambda tx, c=asset.code: inventory.fund(tx, c, INVENTORY * UNIT[c], "test"), "stock")
 
 
 def _settle(runtime: Runtime, clock: list[int]) -> None:

@@ -63,7 +63,7 @@ class Shop:
             if asked.made is None:
                 self.call(asked)
 
-    def _new(self, kind: str, unit: Callable[[str], Unit], **facts: Any) -> Asked:
+    def new(self, kind: str, unit: Callable[[str], Unit], **facts: Any) -> Asked:
         self.serial += 1
         reference = f"{kind}{self.serial}"
         asked = Asked(reference, unit(reference), {"kind": kind} | facts)
@@ -77,7 +77,7 @@ class Shop:
             order = withdrawal.Order(account, code, units, payee, reference, fee_from)
             return lambda tx: withdrawal.request(tx, self.ground.caller, order, self.services)
 
-        return self._new("w", unit, account=name, asset=code, units=units, payee=payee, fee_from=fee_from)
+        return self.new("w", unit, account=name, asset=code, units=units, payee=payee, fee_from=fee_from)
 
     def transfer(self, giver: str, taker: str, code: str, units: int) -> Asked:
         ends = self.ground.accounts[giver], self.ground.accounts[taker]
@@ -86,7 +86,7 @@ class Shop:
             order = transfers.Order(*ends, code, units, reference)
             return lambda tx: transfers.make(tx, self.ground.caller, order)
 
-        return self._new("t", unit, giver=giver, taker=taker, asset=code, units=units)
+        return self.new("t", unit, giver=giver, taker=taker, asset=code, units=units)
 
     def address(self, name: str, code: str) -> str | None:
         """A new address, if the call is answered."""
@@ -98,7 +98,7 @@ class Shop:
             issue = lambda tx: addresses.issue(tx, self.ground.caller, wish, self.services).address  # noqa: E731
             return lambda tx: found.append(issue(tx))
 
-        asked = self._new("a", unit, account=name, asset=code)
+        asked = self.new("a", unit, account=name, asset=code)
         return found[0] if asked.made else None
 
     def attempt(self, what: str, unit: Unit) -> None:

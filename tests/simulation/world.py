@@ -17,12 +17,14 @@ from jobs.saga import SECOND
 from jobs.services import Services
 from ledger import crashpoint
 from ledger.errors import CofferError, DatabaseError
+from ledger.types import sqlite_units
 from tests.simulation import ground as ground_module
 from tests.simulation.chains import SimChain, SimWallet
 from tests.simulation.ground import ASSETS, PREFIXES, UNIT, WALLETS, Ground, SeededIds
 from tests.simulation.machine import Died, Endless, Machine, Worker
 from tests.simulation.odds import Odds
 from tests.simulation.shop import Shop
+from tests.simulation.trades import Trades
 from wallets.protocol import Output
 
 #: Steps of a run's bad time: most runs are short, as many short ones find more than few long ones.
@@ -37,6 +39,12 @@ _DUE = " UNION ALL ".join(
     for kind in ("deposit", "payment", "escrow", "swap")
 )
 _SOONEST = "SELECT min(due_at) FROM (" + _DUE.replace("<= :now AND lease_until <= :now", "> :now") + ")"
+
+
+_DEBTS = (
+    "SELECT o.reference, a.asset, b.units FROM balance b JOIN ledger_account a ON a.id = b.ledger_account_id"
+    f" JOIN account o ON o.id = a.account_id WHERE a.kind = 'receivable' AND b.units > '{sqlite_units(0)}'"
+)
 
 
 @dataclass
@@ -73,6 +81,7 @@ class World(Machine):
             for name in PREFIXES
         }
         self.shop = Shop(self, ground, self._services())
+        self.trades = Trades(self) if rng.random() < 0.35 else None
         self.mail: list[tuple[str, int]] = []  #: wake-ups on their way
         self.scanned = {name: "" for name in self.used}
         self.workers = [self._worker(number) for number in range(1, rng.choice((1, 2, 2, 3)) + 1)]
@@ -100,6 +109,8 @@ class World(Machine):
 
     def _posted(self, wakes: Any) -> None:
         for wake in wakes:
+            if wake[0] == "task" and wake[1] in self.ground.elsewhere:
+                continue
             if self.rng.random() < self.odds.lost_wake:
                 continue
             self.mail.append(wake)
@@ -205,15 +216,17 @@ class World(Machine):
 
     def shopping(self) -> None:
         rng = self.rng
+        if self.trades is not None and rng.random() < 0.6:
+            self.trades.act()
+            return
         code = ASSETS[rng.choice(self.used)].code
         names = list(self.ground.accounts)
         kind = rng.choices(("pay", "withdraw", "transfer", "decide", "repeat"), (4, 5, 2, 3, 1))[0]
         if kind == "pay":
             self._pay(rng.choice(names), code)
         elif kind == "withdraw":
-            chain = self.chains["bitcoin" if code == "BTC" else "monero"]
             earlier = [a.facts["payee"] for a in self.shop.asked.values() if a.facts.get("asset") == code and "payee" in a.facts]
-            payee = rng.choice(earlier) if earlier and rng.random() < 0.2 else chain.outside_address()
+            payee = rng.choice(earlier) if earlier and rng.random() < 0.2 else self.outside(code)
             self.shop.withdraw(rng.choice(names), code, self.shop.coins(code), payee, rng.choice(("balance", "amount")))
         elif kind == "transfer":
             giver, taker = rng.sample(names, 2)
@@ -246,6 +259,10 @@ class World(Machine):
         txid = chain.pay(*outputs)
         self.count("paid in")
         self.tell(f"{code}: {name} is paid {units} in {txid[:8]}")
+
+    def outside(self, code: str) -> str:
+        """A new address of somebody outside."""
+        return self.chains["bitcoin" if code == "BTC" else "monero"].outside_address()
 
     def pay_house(self, code: str) -> None:
         chain = self.chains["bitcoin" if code == "BTC" else "monero"]
@@ -370,6 +387,8 @@ class World(Machine):
 
     def _round(self) -> None:
         self.forward(700 * SECOND)
+        if self.trades is not None:
+            self.trades.close()
         self._watchers("scan")
         self._do_all()
         self._decide_all()
@@ -410,6 +429,14 @@ class World(Machine):
         short = self.rows("SELECT DISTINCT asset FROM withdrawal WHERE status_reason = 'insufficient_hot_funds'")
         for (code,) in short:
             self.pay_house(code)
+        for name, code, text in self.rows(_DEBTS):
+            self._repay(name, code, int(text) - 10**39)
+
+    def _repay(self, name: str, code: str, units: int) -> None:
+        """Who owes the house after a reorganisation pays, and is free again."""
+        chain = self.chains["bitcoin" if code == "BTC" else "monero"]
+        chain.pay(Output(self.ground.addresses[name, code], units + UNIT[code]))
+        self.tell(f"{name} pays a debt of {units} {code}")
 
     def _resolve(self, public_id: str) -> None:
         def read(tx: Any) -> Any:
@@ -435,6 +462,10 @@ class World(Machine):
         return self.rows(
             "SELECT 'withdrawal', id, state, status_reason FROM withdrawal"
             " WHERE state NOT IN ('completed', 'failed', 'rejected', 'cancelled')"
+            " UNION ALL SELECT 'escrow', id, state, status_reason FROM escrow"
+            " WHERE state IN ('awaiting_funds', 'funded', 'disputed')"
+            " UNION ALL SELECT 'swap', id, state, status_reason FROM swap"
+            " WHERE state NOT IN ('completed', 'refunded', 'expired', 'failed')"
             f" UNION ALL SELECT 'payment', id, state, status_reason FROM payment WHERE state NOT IN ('final', 'dead'{deep})"
             " UNION ALL SELECT 'deposit', id, state, status_reason FROM deposit"
             f" WHERE state NOT IN ('final', 'reversed', 'ignored', 'held'{deep})"
