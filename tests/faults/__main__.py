@@ -5,47 +5,62 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.faults import scenarios
+from tests.faults import plan, scenarios
 from tests.faults.flows import FLOWS
 from tests.faults.kinds import KINDS
-from tests.faults.runner import Runner, tasks
+from tests.faults.pairs import Pairs
+from tests.faults.runner import QUICK, Runner, tasks
+from tests.faults.singles import Singles
 
 _CHOICES = {"both": ("sqlite", "mariadb"), "sqlite": ("sqlite",), "mariadb": ("mariadb",)}
-_CHAINS = {"all": tuple(KINDS), "monero": ("monero", "monero-accounts")}
+_CHAINS = {"all": tuple(KINDS), "models": QUICK, "monero": ("monero", "monero-accounts")}
 _CHAINS |= {name: (name,) for name in KINDS if name not in _CHAINS}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument(
-        "--list", action="store_true", help="only list: the scenarios with their tests, then each flow's crashpoints"
-    )
-    parser.add_argument("--db", choices=_CHOICES, default="both")
-    parser.add_argument("--chain", choices=_CHAINS, default="all", help="the model chain, or one of real nodes")
-    parser.add_argument("--only", action="append", choices=list(FLOWS), default=[], metavar="FLOW", help="repeatable")
-    parser.add_argument("--point", help="one crashpoint, as name#n")
-    parser.add_argument("--deaths", type=int, default=1, choices=(1, 2), help="2: the recovery dies there as well")
-    parser.add_argument("--budget", type=float, metavar="SECONDS", help="as many points, at random, as fit")
-    parser.add_argument(
-        "--every", action="store_true", help="also places that leave the same behind, on every database and chain"
-    )
-    parser.add_argument(
-        "--wallet-too", action="store_true", help="only deaths at which the process with the keys is killed as well"
-    )
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args(arguments)
-    wanted = tasks(_CHOICES[options.db], _CHAINS[options.chain], options.only)
-    runner = Runner(options.workers, options.budget, options.deaths, every=options.every, wallet_too=options.wallet_too)
+    options = _parser().parse_args(arguments)
+    chains = [chain for chain in _CHAINS[options.chain] if chain in QUICK or not options.pairs]
+    wanted = tasks(_CHOICES[options.db], chains, options.only)
+    runner = Runner(options.workers)
+    singles = Singles(runner, options.seed, 2 if options.then else options.deaths, options.every, options.wallet_too)
     try:
         if options.list:
             print(scenarios.listed(), flush=True)
-            runner.list_points(wanted)
+            runner.each(wanted, singles.list)
+        elif options.all_pairs:
+            plan.all_pairs(runner, tasks(["sqlite"], QUICK, options.only))
+        elif options.point:
+            runner.each(wanted, singles.at(options.point, options.then).run)
+        elif options.pairs:
+            runner.each(wanted, Pairs(runner, options.seed).run, options.budget)
+        elif options.budget is not None:
+            plan.within(runner, singles, wanted, options.budget)
         else:
-            runner.run(wanted, options.point)
+            runner.each(wanted, singles.run)
     finally:
         runner.close()
     print(runner.totals.line())
-    return 1 if runner.totals.violations or runner.totals.broken or not wanted else 0
+    return 1 if runner.totals.bad or not wanted else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    add = parser.add_argument
+    add("--list", action="store_true", help="only list: the scenarios with their tests, then each flow's crashpoints")
+    add("--db", choices=_CHOICES, default="both")
+    add("--chain", choices=_CHAINS, default="all", help="the model chains, or real nodes")
+    add("--only", action="append", choices=list(FLOWS), default=[], metavar="FLOW", help="repeatable")
+    add("--point", help="one crashpoint, as name#n")
+    add("--then", help="with --point: the place, as name#n, where the recovery dies")
+    add("--deaths", type=int, default=1, choices=(1, 2), help="2: the recovery dies there as well")
+    add("--budget", type=float, metavar="SECONDS", help="as much as fits: docs/faults.md says what comes first")
+    add("--seed", type=int, default=0, help="of what is drawn where not all fits")
+    add("--pairs", action="store_true", help="only pairs of deaths, on model chains")
+    add("--all-pairs", action="store_true", help="every pair on SQLite and model chains; goes on where it was stopped")
+    add("--every", action="store_true", help="a life of its own for each place, also those that leave the same behind")
+    add("--wallet-too", action="store_true", help="only deaths at which the process with the keys is killed as well")
+    add("--workers", type=int, default=2)
+    return parser
 
 
 if __name__ == "__main__":

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from devstack.programs import ROOT
 from tests.faults import warm
-from tests.faults.child import Job, main
-
-#: A child that hangs is ended after this; its status is then -SIGALRM, which no test accepts.
-CHILD_SECONDS = 90
+from tests.faults.child import CHILD_SECONDS, Job, main
+from tests.faults.twins import Twins, adopt_orphans
+from tests.faults.wrecks import Keeper
 
 
 class ForkServer:
@@ -68,16 +67,20 @@ def serve() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever the engine prints is no answer
     import_everything()
     warm.install()
+    adopt_orphans()
     while line := sys.stdin.readline():
         job = Job.read(line)
         print(_warm_up(job) if job.do == "warm" else _fork(job), file=answers, flush=True)
 
 
 def _fork(job: Job) -> int:
+    twins = None if job.wrecks is None else Twins()
     pid = os.fork()
     if pid == 0:
         signal.alarm(CHILD_SECONDS)
-        main(job)
+        main(job, twins)
+    if twins is not None and job.wrecks is not None:
+        return twins.follow(pid, Keeper(job.place, Path(job.wrecks)).keep)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 

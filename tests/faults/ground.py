@@ -6,22 +6,17 @@ that a case begins exactly where the flow's recording began.
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, insert, select
 
 from devstack.mariadb import MariaDB
-from ledger.db import Database
-from ledger.schema import metadata
 from tests.faults import warm
 from tests.faults.child import Job
 from tests.faults.flows import FLOWS, STARTS
 from tests.faults.forkserver import ForkServer
+from tests.faults.kept import keep, put_back, shorten
 from tests.faults.kinds import KINDS
 from tests.faults.place import Place
 
@@ -105,42 +100,15 @@ class Ground:
         kept = self.root / "starts" / name
         self.node.save(kept / "node")
         (self.case / "progress").unlink(missing_ok=True)
-        shutil.copytree(self.case, kept / "case")
-        if self.db == "mariadb":
-            (kept / "rows.pickle").write_bytes(pickle.dumps(self._each_row()))
+        shorten(self.place)
+        keep(self.place, kept)
 
     def _restore(self, name: str) -> None:
         kept = self.root / "starts" / name
-        shutil.rmtree(self.case, ignore_errors=True)
-        shutil.copytree(kept / "case", self.case)
-        if self.db == "mariadb":
-            self._fill(pickle.loads((kept / "rows.pickle").read_bytes()))  # noqa: S301  # our own file
+        put_back(self.place, kept)
         self.node.restore(kept / "node")
 
-    def _each_row(self) -> dict[str, list[dict[str, Any]]]:
-        return self._with_tables(
-            lambda c: {t.name: [dict(r) for r in c.execute(select(t)).mappings()] for t in _TABLES}
-        )
-
-    def _fill(self, rows: dict[str, list[dict[str, Any]]]) -> None:
-        def fill(connection: Connection) -> None:
-            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=0")
-            for table in _TABLES:
-                if connection.exec_driver_sql(f"SELECT 1 FROM `{table.name}` LIMIT 1").first():
-                    connection.exec_driver_sql(f"TRUNCATE TABLE `{table.name}`")
-                if rows[table.name]:
-                    connection.execute(insert(table), rows[table.name])
-            connection.commit()
-
-        self._with_tables(fill)
-
-    def _with_tables(self, act: Callable[[Connection], Any]) -> Any:
-        database = Database(self._url(), pool_size=1)
-        try:
-            with database.engine.connect() as connection:
-                return act(connection)
-        finally:
-            database.close()
-
-
-_TABLES = metadata.sorted_tables
+    def put_back(self, wreck: Path) -> Place:
+        """What a death left, where no node has to be told."""
+        put_back(self.place, wreck)
+        return self.place

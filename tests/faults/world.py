@@ -190,9 +190,13 @@ class World:
         raise AssertionError("the engine does not come to rest")
 
     def expire_leases(self) -> None:
-        """A start after a crash comes when the dead process's leases have run out."""
+        """A start after a crash comes when the dead process's leases have run out, and not much later: however long its
+        wreck was kept, the chain was read lately."""
+        now = self.database.now()
         with self.database.engine.begin() as connection:
             end_leases(connection.execute)
+            read = update(chain).where(chain.c.scanned_at.is_not(None))
+            connection.execute(read.values(scanned_at=now, health_at=now))
 
     def let_hours_pass(self) -> None:
         """Payments that are on their way have been so for long enough to be bumped."""
