@@ -13,7 +13,9 @@ from jobs.explain.moments import Moment, moments
 from jobs.explain.subject import subject
 from jobs.next_steps import next_steps
 from jobs.payment import books as payment_books
+from jobs.reconcile import outgoing
 from jobs.trace import tell as trace_tell
+from ledger import halts
 from ledger.db import Tx
 from ledger.errors import NotFound
 from ledger.schema import alarm
@@ -40,7 +42,8 @@ def explain(tx: Tx, text: str) -> Explanation:
     shown = Explanation()
     _follow(tx, named, shown)
     found = related(tx, named)
-    if not any(found.values()):
+    _strange(tx, text, shown)
+    if not any(found.values()) and not shown.subjects:
         raise NotFound(f"nothing here is known as {text}")
     for kind, of_kind in found.items():
         for row in of_kind.values():
@@ -53,6 +56,21 @@ def explain(tx: Tx, text: str) -> Explanation:
     shown.timeline = sorted(set(shown.timeline))
     shown.actions = list(dict.fromkeys(shown.actions))
     return shown
+
+
+def _strange(tx: Tx, text: str, shown: Explanation) -> None:
+    """What left a wallet and no payment here made: by its txid, or by the nonce, input or key image that it used."""
+    for row in outgoing.named(tx, text):
+        fields = {"chain": row.chain, "state": row.state, "block": row.height, "uses": ", ".join(row.resources)}
+        looked = {"accepted_by": row.actor, "because": row.note} if row.state == "accepted" else {}
+        shown.subjects.append({"kind": "outgoing", "id": row.name} | fields | looked)
+        shown.timeline.append(Moment(row.seen_at, 0, row.name, "seen on chain, made by no payment here"))
+        if row.state == "unknown":
+            shown.actions += [
+                f"coffer lift-halt {row.chain} {cause} --reason ...   once you know who made it: {why}"
+                for cause, why in halts.all_of(tx, row.chain)
+                if cause in outgoing.CAUSES
+            ]
 
 
 def _follow(tx: Tx, named: Found, shown: Explanation) -> None:

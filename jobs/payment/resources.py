@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, insert, or_, select
 
 from ledger.db import Tx
-from ledger.schema import candidate, deposit, payment, resource
+from ledger.schema import candidate, deposit, outgoing, payment, resource
 
 
 def live(tx: Tx, chain: str) -> set[str]:
@@ -44,13 +44,16 @@ def claim(tx: Tx, row: Row[Any], keys: Sequence[str]) -> None:
 
 def strangers(tx: Tx, chain: str, keys: Sequence[str]) -> set[str]:
     """Which of these coins are neither a credited deposit nor change that is sure to stay: of several candidates of one
-    payment any may confirm, and whoever spends the change of another is lost."""
-    d, c, p = deposit.c, candidate.c, payment.c
+    payment any may confirm, and whoever spends the change of another is lost. What an operator has accepted as made
+    with these keys left change of ours too."""
+    d, c, p, o = deposit.c, candidate.c, payment.c, outgoing.c
     booked = tx.all(select(d.output_key).where(d.chain == chain, d.output_key.in_(keys), d.credited == 1))
     txids = {key.partition(":")[0] for key in keys}
     sure = (p.candidates == 1) | (p.height.is_not(None) & (p.txid == c.txid))
     change = select(c.txid).join(payment, p.id == c.payment_id).where(c.chain == chain, c.txid.in_(txids), sure)
     own = {row.txid for row in tx.all(change)}
+    accepted = select(o.name).where(o.chain == chain, o.state == "accepted", o.name.in_(txids))
+    own |= {row.name for row in tx.all(accepted)}
     known = {row.output_key for row in booked}
     return {key for key in keys if key not in known and key.partition(":")[0] not in own}
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from jobs import halting
 from jobs.payment import resources
@@ -82,6 +82,13 @@ def accept(tx: Tx, chain: str, reason: str, actor: str) -> list[str]:
             tx.execute(insert(resource).values(used))
         audit.record(tx, actor, "accept_outgoing", f"{chain}/{row.name}"[:128], {"reason": reason[:512]})
     return [row.name for row in rows]
+
+
+def named(tx: Tx, text: str) -> list[Row[Any]]:
+    """What is known of a transaction, or of a resource, that no payment here made."""
+    o = outgoing.c
+    rows = tx.all(select(outgoing).where(o.state != "before").order_by(o.id))
+    return [row for row in rows if text == row.name or text in row.resources]
 
 
 def _cause(tx: Tx, chain: str, each: Stranger) -> tuple[str, str]:
