@@ -36,7 +36,7 @@ EXPECTED = frozenset(
     asset_disabled""".split()
 )
 #: A payer in this many takes the payment back when there is a reorganisation.
-_FICKLE = 8
+_FICKLE = 4
 _HOME_SECONDS = 60
 
 
