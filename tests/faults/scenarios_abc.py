@@ -403,9 +403,13 @@ SCENARIOS = (
         "the chain is ahead of the database: withdrawals stop, no coin or nonce is used again",
         tests=(
             "flows/test_crash_old_database.py::test_a_hot_key_that_was_used_elsewhere_signs_nothing_more",
+            "flows/test_outgoing.py::test_a_payment_that_nobody_here_made_stops_signing_while_it_still_waits_in_the_pool",
+            "contract/test_outgoing.py::test_what_the_keys_have_sent_is_told_once_it_is_in_a_block",
             "flows/test_tampering.py::test_a_database_from_before_the_coins_were_chosen_pays_nobody_twice",
             "contract/test_account_payments.py::test_a_proposal_tells_what_the_chain_and_the_pool_show_as_used",
             "unit/test_signer.py::test_the_same_payment_from_other_coins_is_refused",
+            "flows/test_yesterdays_database.py::test_a_coin_that_was_signed_away_is_not_signed_away_again",
+            "unit/test_signer.py::test_a_lowered_nonce_is_refused",
         ),
         lacks="no replica is failed over to in a test; a database that lost commits is made by hand",
     ),
@@ -415,6 +419,9 @@ SCENARIOS = (
         "quarantine until compared with the chains; nothing paid before an operator confirms",
         tests=(
             "flows/test_tampering.py::test_a_database_from_before_the_coins_were_chosen_pays_nobody_twice",
+            "flows/test_yesterdays_database.py::test_a_shop_that_repeats_the_call_that_a_restored_database_lost_is_not_paid_again",
+            "flows/test_yesterdays_database.py::test_a_withdrawal_that_a_restored_database_has_unpaid_is_not_paid_again",
+            "flows/test_yesterdays_database.py::test_bytes_that_were_let_go_are_not_sent_by_an_older_database",
             "unit/test_signer.py::test_one_withdrawal_is_not_signed_in_two_payments",
             "unit/test_signer.py::test_the_same_payment_to_others_is_refused",
         ),
@@ -432,10 +439,15 @@ SCENARIOS = (
             "ops/test_worker.py::test_two_workers_and_two_schedulers_pay_once",
             "integration/test_runtime.py::test_one_wallets_exclusive_steps_never_overlap",
             "integration/test_runtime.py::test_a_lease_is_one_holders_until_it_ends",
+            "flows/test_installations.py::test_a_second_database_on_the_same_wallet_is_refused_and_binds_nothing",
+            "flows/test_installations.py::test_an_installation_that_takes_over_stops_the_one_before",
+            "contract/test_outgoing.py::test_the_mark_survives_a_restart",
+            "flows/test_yesterdays_database.py::test_another_installations_record_signs_nothing_here",
+            "flows/test_yesterdays_database.py::test_of_two_workers_with_copies_of_the_record_one_signs_no_more",
         ),
         lacks=(
-            "a second database with the same wallet is not refused: it credits and signs too, until the first one's "
-            "reconciliation pauses that one; on Ethereum the nonce stops both (J3)"
+            "on Ethereum no node keeps a wallet that could carry a mark: a second database that has a signer's record of "
+            "its own is stopped by the nonce (J3), as the first one is"
         ),
     ),
     Scenario(

@@ -148,8 +148,10 @@ SCENARIOS = (
     Scenario(
         "J2",
         "An operator pays a stuck withdrawal by hand",
-        "reconciliation sees it and pauses; our own retry has the same inputs",
+        "signing stops at once, reconciliation pauses the asset; our own retry has the same inputs",
         tests=(
+            "ops/test_brake_commands.py::test_a_payment_by_hand_is_explained_accepted_and_its_loss_let_stand",
+            "flows/test_outgoing.py::test_what_takes_the_coins_of_a_payment_of_ours_is_named_as_that",
             "flows/test_scenarios_engine.py::test_a_payment_by_hand_stops_its_asset",
             "flows/test_payments.py::test_inputs_spent_by_a_stranger_end_in_review_and_never_in_a_second_payment",
             "ops/test_resolve.py::test_recheck_sends_the_same_bytes_again",
@@ -160,6 +162,8 @@ SCENARIOS = (
         "The hot key is used elsewhere",
         "the chain is ahead: signing stops",
         tests=(
+            "flows/test_outgoing.py::test_a_nonce_used_elsewhere_stops_signing_before_anybody_asks_for_one",
+            "flows/test_outgoing.py::test_a_payment_that_nobody_here_made_stops_signing_while_it_still_waits_in_the_pool",
             "flows/test_crash_old_database.py::test_a_hot_key_that_was_used_elsewhere_signs_nothing_more",
             "chain/test_ethereum_wallet.py::test_a_nonce_used_elsewhere_is_found_with_its_depth_and_its_user",
             "chain/test_flows.py::test_the_hot_key_used_elsewhere_ends_in_review_not_in_a_second_payment",
@@ -199,6 +203,9 @@ SCENARIOS = (
             "flows/test_scenarios_engine.py::test_a_balance_changed_by_hand_stops_every_asset",
             "ops/test_commands.py::test_the_audit_log_shows_a_change_by_hand",
             "ops/test_histories.py::test_a_changed_column_of_a_row_is_found_and_the_row_named",
+            "flows/test_yesterdays_database.py::test_rows_that_say_unsent_of_what_the_record_knows_as_sent_let_nothing_go",
+            "flows/test_yesterdays_database.py::test_other_bytes_than_those_that_were_signed_are_not_sent",
+            "flows/test_tampering.py::test_a_swap_pays_out_no_more_than_it_was_executed_for",
         ),
     ),
     Scenario(

@@ -196,7 +196,7 @@ def test_a_lost_record_is_noticed_even_by_a_worker_that_starts_anew(engine: Engi
     assert len(engine.chain.pool) == 1
 
 
-def test_of_two_workers_with_a_copy_of_the_record_each_one_signs(engine: Engine, tmp_path: Path) -> None:
+def test_of_two_workers_with_copies_of_the_record_one_signs_no_more(engine: Engine, tmp_path: Path) -> None:
     account, payee = engine.funded(1_000_000), engine.chain.outside_address()
     engine.withdraw(account, 100_000, payee)
     engine.tick(2)
