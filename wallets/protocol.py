@@ -12,6 +12,15 @@ from enum import StrEnum
 from typing import Protocol
 
 
+class Witness(Protocol):
+    """A second node of a chain, which only says what it sees."""
+
+    def depth(self, txid: str, height: int, block_hash: str) -> int:
+        """How many blocks of its best chain there are from this one on, the block included; 0 when another block is at
+        that height, or none, or the transaction is not in it. Raises `NodeUnavailable`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One payee: a canonical address and whole atomic units."""
@@ -337,6 +346,11 @@ class ChainWallet(Protocol):
     def resources_of(self, txid: str) -> tuple[str, ...]:
         """What a transaction that `outgoing` told of uses, in the words of this chain's resources; empty when it is
         gone again."""
+        ...
+
+    def bytes_of(self, txid: str) -> str | None:
+        """The bytes of a transaction that `outgoing` told of, as `SignedTransaction.raw` has them; None where the node
+        does not have it, or gives no bytes."""
         ...
 
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:

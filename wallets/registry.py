@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ledger.errors import NodeNotReady, WrongNetwork
 from wallets.files import WalletFiles
-from wallets.protocol import AddressBook, ChainWallet, Directory
+from wallets.protocol import AddressBook, ChainWallet, Directory, Witness
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -49,6 +49,20 @@ def listener(chain: str, settings: Settings) -> Callable[[Callable[[], None], Ev
 def wallet_files(chain: str, settings: Settings) -> WalletFiles:
     """Where a chain's wallet lies, for backups. Raises `NodeNotReady` naming the variable that is missing."""
     return _find(_FILES, chain)(settings)
+
+
+def witness(chain: str, settings: Settings) -> Witness | None:
+    """The second node of a chain; None where the settings name none."""
+    secret = getattr(settings, f"{chain}_witness_url")
+    if secret is None:
+        return None
+    url, seconds = secret.get_secret_value(), getattr(settings, f"{chain}_rpc_timeout_seconds")
+    if url.startswith("fake:") and _fake_file(settings, chain) is not None:
+        from wallets.fake import FakeChain
+        from wallets.fake.witness import FakeWitness
+
+        return FakeWitness(FakeChain(url.removeprefix("fake:")))
+    return _find(_WITNESSES, chain)(url, seconds)
 
 
 def chains() -> tuple[str, ...]:
@@ -228,6 +242,32 @@ def _ethereum_files(settings: Settings) -> WalletFiles:
     return EthereumFiles(settings.ethereum_seed_file)
 
 
+def _bitcoin_witness(url: str, seconds: int) -> Witness:
+    from wallets.bitcoin.client import BitcoinClient
+    from wallets.bitcoin.witness import BitcoinWitness
+
+    return BitcoinWitness(BitcoinClient(url, "", seconds))
+
+
+def _monero_witness(url: str, seconds: int) -> Witness:
+    from wallets.monero.client import MoneroClient
+    from wallets.monero.witness import MoneroWitness
+
+    return MoneroWitness(MoneroClient(url, url, "", "", seconds))
+
+
+def _ethereum_witness(url: str, seconds: int) -> Witness:
+    from wallets.ethereum.client import EthereumClient
+    from wallets.ethereum.witness import EthereumWitness
+
+    return EthereumWitness(EthereumClient(url, seconds))
+
+
+_WITNESSES: dict[str, Callable[[str, int], Witness]] = {
+    "bitcoin": _bitcoin_witness,
+    "monero": _monero_witness,
+    "ethereum": _ethereum_witness,
+}
 _ADDRESS_BOOKS: dict[str, Callable[[Settings], AddressBook]] = {
     "bitcoin": _bitcoin_addresses,
     "monero": _monero_addresses,

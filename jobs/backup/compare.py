@@ -15,6 +15,7 @@ from sqlalchemy import Row, select
 
 from jobs import tasks
 from jobs.backup import quarantine
+from jobs.backup.adopt import adopt
 from jobs.payment import books as payment_books
 from jobs.payment.contents import stored
 from jobs.reconcile import chain as reconciliation
@@ -68,6 +69,7 @@ def compare(services: Services, runtime: Runtime, chain: str, records: Sequence[
     tip = _require_caught_up(wallet, row, chain)
     _recover(services, wallet, row)
     _scan(services, runtime, chain)
+    adopt(services, chain, records)
     lost = [known for record in records for known in record.payments(chain)]
     lost = services.database.read(lambda tx: _unknown(tx, lost))
     reports = reconciliation.reconcile(services, chain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.guards.backups import BACKUPS
 from tests.guards.guard import MIGRATION, Edit, Guard, unique_key
 
 _LEDGER = "tests/integration/test_ledger_guards.py"
@@ -709,4 +710,4 @@ _BOOKS = (
     ),
 )
 
-GUARDS: tuple[Guard, ...] = (*_KEYS, *_FENCES, *_ORDER, *_FREEZE, *_CHAIN, *_SIGNER, *_BOOKS)
+GUARDS: tuple[Guard, ...] = (*_KEYS, *_FENCES, *_ORDER, *_FREEZE, *_CHAIN, *_SIGNER, *_BOOKS, *BACKUPS)

@@ -163,6 +163,30 @@ def test_a_database_that_came_back_in_another_way_is_put_into_quarantine_by_hand
     assert drill.engine.address(drill.engine.account()).idx == first + 1 + 1_000
 
 
+def test_a_fee_that_was_raised_since_is_known_again(drill: Drill) -> None:
+    """The backup knows the payment, not the candidate that was mined: chain and signer's record give it back."""
+    rich = drill.engine.funded(9_000_000)
+    raised = drill.withdraw(rich, 200_000)
+    drill.engine.tick()
+    drill.shop.said("backup", drill.backup_folder)
+    first = drill.shop.chain.pool[0]
+    drill.shop.said("payments", "bump", drill.engine.payment_of(raised).public_id)
+    drill.engine.tick(2)
+    (second,) = drill.shop.chain.pool
+    assert second != first
+    drill.mine(6)
+    drill.lose(record=False)
+    drill.restore()
+    found = json.loads(drill.shop.coffer("quarantine", "--json").stdout)[0]["findings"]
+    assert not [finding for finding in found if finding["open"]], found
+    drill.shop.said("quarantine", "lift", "bitcoin")
+    drill.engine.tick(3)
+    assert drill.state(raised)[0] == "completed"
+    assert drill.engine.payment_of(raised).txid == second
+    assert drill.received() == drill.payees
+    drill.engine.check_invariants()
+
+
 def test_money_that_came_to_addresses_given_out_since_is_credited(drill: Drill) -> None:
     backed_up(drill)
     home = lost_life(drill)

@@ -43,7 +43,7 @@ class RpcRefused(NodeProtocolError):
 
 
 class BitcoinClient:
-    """Calls to one node about one wallet.
+    """Calls to one node about one wallet, or about none (`wallet` empty).
 
     `url` is `http://user:password@host:port`, the credentials taken literally (not percent-decoded). No error text
     or log line of this class holds them, nor any parameter.
@@ -53,7 +53,7 @@ class BitcoinClient:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.username or not parts.password or not parts.hostname:
             raise ValueError("the Bitcoin RPC URL must be http://user:password@host:port")
-        self._url = f"{url.rstrip('/')}/wallet/{quote(wallet, safe='')}"
+        self._url = f"{url.rstrip('/')}/wallet/{quote(wallet, safe='')}" if wallet else url.rstrip("/")
         self._where = f"{parts.hostname}:{parts.port or 80}"
         self._secrets = (parts.password, f"{parts.username}:{parts.password}")
         self._wallet = wallet

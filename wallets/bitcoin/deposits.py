@@ -59,6 +59,10 @@ class Deposits:
         record = Record(self._client.read("gettransaction", txid, True, True), "gettransaction")
         return tuple(resource_of(entry) for entry in record.record("decoded").records("vin"))
 
+    def bytes_of(self, txid: str) -> str | None:
+        found = transaction(self._client, txid)
+        return None if found is None else found.text("hex")
+
     def _list_since(self, cursor: str | None) -> Record:
         try:
             # blockhash, target_confirmations, include_watchonly, include_removed, include_change

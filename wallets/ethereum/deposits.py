@@ -95,6 +95,13 @@ class Deposits:
         record = Record(answer, "eth_getTransactionByHash")
         return (resource(record.address("from"), record.quantity("nonce")),)
 
+    def bytes_of(self, txid: str) -> str | None:
+        try:
+            answer = self._client.read("eth_getRawTransactionByHash", txid)
+        except RpcRefused:
+            return None  # a node that does not offer it
+        return answer if isinstance(answer, str) and len(answer) > len("0x") else None
+
     def _first(self, head: int) -> int:
         if self._start_block is not None:
             return min(self._start_block, head)

@@ -125,6 +125,9 @@ class EthereumWallet:
     def resources_of(self, txid: str) -> tuple[str, ...]:
         return self._deposits.resources_of(txid)
 
+    def bytes_of(self, txid: str) -> str | None:
+        return self._deposits.bytes_of(txid)
+
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         return self._presence.look_up(deposits)
 

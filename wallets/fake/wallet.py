@@ -127,6 +127,11 @@ class FakeWallet:
         with self._call("resources_of") as (s, _):
             return s.txs[txid].inputs if txid in s.txs else ()
 
+    def bytes_of(self, txid: str) -> str | None:
+        with self._call("bytes_of") as (s, _):
+            tx = s.txs.get(txid)
+            return None if tx is None else _raw(tx)
+
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         with self._call("look_up_deposits") as (s, _):
             return {deposit.key: present(s, deposit) for deposit in deposits}
@@ -186,8 +191,7 @@ class FakeWallet:
             if any(self.node.owned(s, self._name).get(o.address, 0) is not None for o in paid[body["payees"] :]):
                 raise NodeProtocolError("the change is not ours")
             tx = Tx(proposal.resources, tuple(paid), proposal.fee_units)
-            raw = json.dumps([tx.inputs, body["outputs"], tx.fee_units]).encode().hex()
-            return SignedTransaction(tx.txid, raw, tx.fee_units, tx.inputs, proposal.payload)
+            return SignedTransaction(tx.txid, _raw(tx), tx.fee_units, tx.inputs, proposal.payload)
 
     def reprice(self, signed: SignedTransaction, spend: Spend, rate: int, fee_max_units: int) -> Proposal:
         outputs = coins_only(spend)
@@ -302,6 +306,10 @@ class FakeWallet:
             if key not in held and mature and (s.depth(_parent(key)) or self._is_ours(s, key)):
                 spendable[key] = units
         return spendable
+
+
+def _raw(tx: Tx) -> str:
+    return json.dumps([tx.inputs, [[o.address, o.units] for o in tx.outputs], tx.fee_units]).encode().hex()
 
 
 def _parent(outpoint: str) -> str:

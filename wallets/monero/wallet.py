@@ -104,6 +104,9 @@ class MoneroWallet:
     def resources_of(self, txid: str) -> tuple[str, ...]:
         return self._deposits.resources_of(txid)
 
+    def bytes_of(self, txid: str) -> str | None:
+        return None  # nothing here is ever replaced, and what was prepared is more than its bytes
+
     def look_up_deposits(self, deposits: Sequence[SeenDeposit]) -> Mapping[str, SeenDeposit]:
         return self._deposits.look_up(deposits)
 
