@@ -446,8 +446,8 @@ SCENARIOS = (
             "flows/test_yesterdays_database.py::test_of_two_workers_with_copies_of_the_record_one_signs_no_more",
         ),
         lacks=(
-            "on Ethereum no node keeps a wallet that could carry a mark: a second database that has a signer's record of "
-            "its own is stopped by the nonce (J3), as the first one is"
+            "on Ethereum no node keeps a wallet that could carry a mark: a second database that has a signer's record "
+            "of its own is stopped by the nonce (J3), as the first one is"
         ),
     ),
     Scenario(
