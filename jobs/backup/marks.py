@@ -30,6 +30,7 @@ def _of_chain(tx: Tx, row: Any) -> dict[str, Any]:
     newest = tx.value(select(r.resource_key).where(r.chain == row.name).order_by(r.id.desc()).limit(1))
     index = tx.value(select(index_counter.c.next_index).where(index_counter.c.chain == row.name))
     return {
+        "bound": row.account_public_key is not None,
         "next_index": int(index),
         "watched": int(row.watched_count),
         "tip_height": row.tip_height,

@@ -47,7 +47,8 @@ def begin(tx: Tx, begun: Beginning, books: Mapping[str, AddressBook]) -> None:
     known = marks.read(tx)
     why = f"restored from backup {begun.backup_id} of {when(begun.taken_at)}: what happened since is not known here"
     for name in chains_in_use(tx):
-        halting.stop(tx, name, CAUSE, why, begun.actor)
+        if known["chains"][name]["bound"]:  # else no wallet was ever opened: it had nothing to pay with
+            halting.stop(tx, name, CAUSE, why, begun.actor)
         known["chains"][name] |= {"apart": books[name].apart, "record": begun.records[name]}
         _set_aside(tx, name, begun.skip, books[name])
     values = {"backup_id": begun.backup_id, "taken_at": begun.taken_at, "actor": begun.actor}
@@ -63,17 +64,13 @@ def begin(tx: Tx, begun: Beginning, books: Mapping[str, AddressBook]) -> None:
 def _set_aside(tx: Tx, name: str, skip: int, book: AddressBook) -> None:
     """Pass over the indices that may be somebody's. Where their addresses follow from the public key they are written
     down, so that what comes there is seen; elsewhere the wallet makes them, and the task `watch` writes them down."""
-    row = tx.one(select(chain).where(chain.c.name == name))
-    if row.account_public_key is None:
-        return  # no wallet yet: nobody was given anything
     c = index_counter.c
     first = int(tx.value(select(c.next_index).where(c.chain == name)))
     tx.execute(update(index_counter).where(c.chain == name).values(next_index=first + skip))
-    if book.derives:
-        texts = {index: book.at(row.account_public_key, index) for index in range(first, first + skip)}
-        rows = [{"chain": name, "idx": index, "address": text} for index, text in texts.items()]
-        if rows:
-            tx.execute(insert(ready_address), rows)
+    key = tx.value(select(chain.c.account_public_key).where(chain.c.name == name))
+    if key is not None and book.derives and skip:
+        rows = [{"chain": name, "idx": index, "address": book.at(key, index)} for index in range(first, first + skip)]
+        tx.execute(insert(ready_address), rows)
 
 
 def current(tx: Tx) -> Row[Any]:
@@ -90,12 +87,6 @@ def current(tx: Tx) -> Row[Any]:
 def held_chains(tx: Tx) -> list[str]:
     """The chains that are still in quarantine."""
     return sorted({row.chain for row in tx.all(select(halt.c.chain).where(halt.c.cause == CAUSE))})
-
-
-def set_aside(row: Row[Any], name: str, next_index: int) -> range:
-    """The indices of a chain that may have been given out after the backup: at least those, whoever has them now."""
-    first = int(row.marks["chains"][name]["next_index"])
-    return range(first, max(first, next_index))
 
 
 def place_of(tx: Tx, name: str, text: str) -> int | None:
