@@ -100,12 +100,13 @@ def lift_halt(chain: str, cause: str, reason: str, actor: str) -> None:
     if cause == quarantine.CAUSE:
         raise StateConflict(f"after a restore {chain} is compared first: `coffer quarantine lift {chain}`")
 
-    def unit(tx: Tx) -> tuple[bool, str | None]:
-        for name in outgoing.accept(tx, chain, reason, actor) if cause in outgoing.CAUSES else ():
-            click.echo(f"accepted: {name}")
-        return halting.lift(tx, chain, cause, actor, reason), halts.reason(tx, chain)
+    def unit(tx: Tx) -> tuple[list[str], str | None]:
+        if not halting.lift(tx, chain, cause, actor, reason):
+            raise StateConflict(f"{chain} is not halted for {cause}; see `coffer status`")
+        names = outgoing.accept(tx, chain, reason, actor) if cause in outgoing.CAUSES else []
+        return names, halts.reason(tx, chain)
 
-    lifted, left = open_services().database.run(unit, "cli.lift_halt")
-    if not lifted:
-        raise StateConflict(f"{chain} is not halted for {cause}; see `coffer status`")
+    names, left = open_services().database.run(unit, "cli.lift_halt")
+    for name in names:
+        click.echo(f"accepted: {name}")
     click.echo(f"{chain} signs again" if left is None else f"lifted; nothing is signed on {chain} yet: {left}")
