@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -80,11 +81,11 @@ class Soak:
     def _end(self) -> Result:
         chaos = self.chaos
         clock = time.monotonic()
-        chaos.settle(180)
+        wrong = chaos.settle(600)
         self.traffic.stop(PATIENCE_SECONDS + 30)
         self._over.set()
         rest = Rest(self.stack, self.api, self.world, self.book, self.traffic, self.tell)
-        wrong = rest.come()
+        wrong += rest.come()
         chaos.others["an operator's decisions"] += rest.decisions
         seconds = time.monotonic() - clock
         self.world.stop_mining()
@@ -93,12 +94,18 @@ class Soak:
                 until(lambda c=coin: self._reconciled(c.code), f"books and chain to agree on {coin.code}", 90)  # type: ignore[misc]
             except TimeoutError as error:
                 wrong.append(f"{error}\n{self._difference(coin.code)}")
-        verdict = judge(self.api, self.book, self.world, self.accounts)
+        verdict = self._judge()
         verdict.wrong += [*wrong, *chaos.ended_alone, *self._paused()]
         lost = sum(wire.replies_lost for wire in self.stack.wires.values())
         alarms = [" ".join(map(str, a.values())) for a in json.loads(self.stack.cli("alarms", "--json"))]
         chaos.stop()
         return Result(chaos.kills, chaos.others, self.book.done, self.book.refused, {}, alarms, lost, seconds, verdict)
+
+    def _judge(self) -> Verdict:
+        try:
+            return judge(self.api, self.book, self.world, self.accounts)
+        except Exception:  # noqa: BLE001  # the rest of the report is worth having all the same
+            return Verdict(wrong=[f"no verdict: {traceback.format_exc()}"])
 
     def _reconciled(self, asset: str) -> bool:
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from devstack.chains import ChainNodes, EthereumNodes, MoneroNodes
+from devstack.process import DaemonFailed
 from devstack.roles import CHAINS
 from devstack.stack import Database, Stack
 from tests.soak.proxy import Exchange, Wire
@@ -57,6 +59,13 @@ class SoakStack(Stack):
             if setting in found and not found[setting].startswith("sqlite"):
                 found[setting] = self._through(role, server, found[setting])
         return found
+
+    def cli(self, *arguments: str) -> str:
+        """As of any stack; one that takes too long has failed, as any other."""
+        try:
+            return super().cli(*arguments)
+        except subprocess.TimeoutExpired as error:
+            raise DaemonFailed(str(error)) from error
 
     def operate(self, commands: Iterable[Sequence[str]]) -> None:
         """Commands of an operator, one after another; DaemonFailed at the first that fails."""
