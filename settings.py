@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     bitcoin_wallet_passphrase: SecretStr | None = None
     bitcoin_backup_rpc_url: SecretStr | None = None  #: of a node's user that may also copy and put back wallets
     bitcoin_backup_dir: Path | None = None  #: a folder that node and `coffer backup` both see under this name
+    bitcoin_witness_url: SecretStr | None = None  #: a second node, whose word large deposits need; bitcoin worker only
     bitcoin_zmq_url: str | None = None  #: hashblock publisher; absent: polling only
     bitcoin_daily_outflow_cap: str = "10"  #: BTC that the signer lets out in 24 hours, whatever the database says
     bitcoin_cold_address: str | None = None
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     monero_network: Literal["mainnet", "stagenet", "testnet", "regtest"] = "regtest"
     monero_wallet_rpc_url: SecretStr | None = None  #: http://user:password@host:port of monero-wallet-rpc
     monero_daemon_url: SecretStr | None = None  #: http://[user:password@]host:port of monerod
+    monero_witness_url: SecretStr | None = None  #: a second monerod, as above
     monero_rpc_timeout_seconds: int = 60
     monero_wallet: str = "coffer"
     monero_wallet_dir: Path | None = None  #: wallet-rpc's `--wallet-dir`, for `coffer backup` and `coffer restore` only
@@ -115,6 +117,7 @@ class Settings(BaseSettings):
 
     ethereum_chain_id: int = 31337
     ethereum_rpc_url: SecretStr | None = None  #: http://[user:password@]host:port
+    ethereum_witness_url: SecretStr | None = None  #: a second node, as above
     ethereum_rpc_timeout_seconds: int = 30
     ethereum_ws_url: SecretStr | None = None  #: ws(s)://[user:password@]host:port, tells of new heads; absent: polling
     ethereum_seed_file: Path | None = None  #: made by `coffer eth seed generate`; read by the ethereum worker only

@@ -126,6 +126,8 @@ def worker_services(settings: Settings, queue: str) -> Services:
     if queue in founding.CHAINS:
         wallet = registry.wallet(queue, settings, DatabaseDirectory(found.database, queue))
         found.wallets = {queue: wallet}
+        second = registry.witness(queue, settings)
+        found.witnesses = {} if second is None else {queue: second}
         found.signer = signer(settings, found)
         second_line.look(found, queue)  # a record that is not the right one is told of at once
     if queue == "webhooks" and found.webhooks is None:

@@ -18,7 +18,7 @@ from ledger.db import Database, Tx
 from ledger.errors import CofferError, NodeNotReady, StateConflict
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import chain as chain_table
-from wallets.protocol import AddressBook, ChainWallet
+from wallets.protocol import AddressBook, ChainWallet, Witness
 
 #: A chain that was read longer ago than this is not known well enough to credit or to send by.
 UNREAD_US = 120 * 1_000_000
@@ -34,6 +34,7 @@ class Services:
     mac: RowMac | None = None
     signer: Signer | None = None
     wallets: Mapping[str, ChainWallet] = field(default_factory=dict)
+    witnesses: Mapping[str, Witness] = field(default_factory=dict)  #: chain -> the second node, where one is named
     cold_addresses: Mapping[str, str] = field(default_factory=dict)  #: chain -> where moves to cold go
     redis: Redis | None = None  #: for the mirrors only: nothing is decided by what is in there
     export_dir: Path | None = None  #: where the heads of histories go every day

@@ -28,6 +28,7 @@ class AssetPolicy:
     deposit_minimum_units: int = 1_000
     deposit_tiers: tuple[tuple[int, int], ...] = ((1_000_000, 1), (100_000_000, 3), (UNITS_BOUND, 6))
     deposit_confirmations_floor: int = 0  #: raise all deposits at once in an emergency
+    deposit_witness_above_units: int = 0  #: above this much the second node, where there is one, must have seen it
 
     withdrawal_minimum_units: int = 1_000
     withdrawal_maximum_units: int = 100 * 10**8

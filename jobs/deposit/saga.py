@@ -13,6 +13,7 @@ from sqlalchemy import Row, select, update
 from jobs import debts, holdings, purposes, views
 from jobs.backup import quarantine
 from jobs.deposit import check as deposit_check
+from jobs.deposit import witness as deposit_witness
 from jobs.deposit.state import State
 from jobs.escrow import frozen_parts
 from jobs.ownership import deposits as ownership_deposits
@@ -89,7 +90,7 @@ def confirming(row: Row[Any], services: Services) -> Outcome:
     if row.seen == "gone":
         return _gone(row)
     if row.seen == "pool":
-        return BackInPool(reason="reorganised")
+        return BackInPool(reason="reorganised", effect=deposit_witness.over)
 
     def read(tx: Tx) -> tuple[bool, int, str | None, AssetPolicy, Row[Any] | None]:
         needed = _needed(tx, row)
@@ -104,6 +105,9 @@ def confirming(row: Row[Any], services: Services) -> Outcome:
         return StillWaiting(due_us=LOOK_US, reason="locked", detail="the chain does not let it be spent yet")
     if paused is not None:
         return StillWaiting(due_us=5 * SECOND, reason="paused", detail=paused[:512])
+    doubt = deposit_witness.doubt(services, row, rules, needed)
+    if doubt is not None:
+        return StillWaiting(due_us=LOOK_US, reason=deposit_witness.REASON, detail=doubt[0], effect=doubt[1])
     suspect = row.suspect
     if suspect == deposit_check.UNKNOWN and home is not None and home.apart:
         agrees = deposit_check.agrees(services, row, home)
@@ -243,6 +247,7 @@ def _set(tx: Tx, row: Row[Any], **values: Any) -> None:
 
 
 def _tell(state: str, tx: Tx, row: Row[Any], **more: str) -> None:
+    deposit_witness.over(tx, row)
     data = views.deposit(tx, row.id)
     history.emit(tx, row.project_id, f"deposit.{state}", data["id"], data | more)
 

@@ -141,15 +141,19 @@ SCENARIOS = (
         "D12",
         "Two nodes disagree about a block",
         "the lesser number of confirmations counts",
-        lacks="one node serves a chain: there is nothing to compare with yet",
+        tests=(
+            "flows/test_witness.py::test_the_lesser_number_of_confirmations_counts",
+            "flows/test_witness.py::test_another_block_at_its_height_is_no_confirmation",
+            "contract/test_witness.py::test_it_says_how_deep_a_payment_lies",
+        ),
     ),
     Scenario(
         "D13",
         "A lying node shows a deposit that is not there",
         "large credits need a second source",
-        lacks=(
-            "one node serves a chain: a second source is not built yet. Deposits above a bound wait for more "
-            "confirmations"
+        tests=(
+            "flows/test_witness.py::test_a_deposit_that_only_one_node_shows_waits_and_is_told",
+            "flows/test_witness.py::test_a_second_node_that_is_down_is_waited_for",
         ),
     ),
     Scenario(
