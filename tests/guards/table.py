@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.guards.backups import BACKUPS
 from tests.guards.guard import MIGRATION, Edit, Guard, unique_key
+from tests.guards.reorgs import REORGS
 
 _LEDGER = "tests/integration/test_ledger_guards.py"
 _TAKEOVER = "tests/flows/test_crash_takeover.py"
@@ -589,7 +590,7 @@ _SIGNER = (
         (
             Edit(
                 "jobs/payment/second_line.py",
-                "    if signer.record.hash_at(known.count) != known.hash:\n",
+                "    if not seen.continues:\n",
                 "    if False:\n",
             ),
         ),
@@ -606,7 +607,13 @@ _SIGNER = (
         "another installation's record signs nothing here",
         "the signer's second line",
         "the comparison of installations",
-        (Edit("jobs/payment/second_line.py", "    if theirs is not None and theirs != ours:\n", "    if False:\n"),),
+        (
+            Edit(
+                "jobs/payment/second_line.py",
+                "    if seen.installation is not None and seen.installation != ours:\n",
+                "    if False:\n",
+            ),
+        ),
         (f"{_YESTERDAY}::test_another_installations_record_signs_nothing_here[sqlite]",),
     ),
     Guard(
@@ -710,4 +717,4 @@ _BOOKS = (
     ),
 )
 
-GUARDS: tuple[Guard, ...] = (*_KEYS, *_FENCES, *_ORDER, *_FREEZE, *_CHAIN, *_SIGNER, *_BOOKS, *BACKUPS)
+GUARDS: tuple[Guard, ...] = (*_KEYS, *_FENCES, *_ORDER, *_FREEZE, *_CHAIN, *_SIGNER, *_BOOKS, *BACKUPS, *REORGS)
