@@ -10,14 +10,14 @@ _WITNESS = "tests/flows/test_witness.py"
 REORGS: tuple[Guard, ...] = (
     Guard(
         "what a vanished deposit paid for is frozen",
-        "reorganisations",
+        "vanished deposits",
         "the search for it, where a balance was credited",
         (Edit("jobs/purposes.py", "        dependants.freeze(tx, paid, owner[0], owed)\n"),),
         (f"{_DEPENDANTS}::test_what_a_transfer_passed_on_is_frozen_until_the_deposit_is_back[sqlite]",),
     ),
     Guard(
         "the oldest money is spent first",
-        "reorganisations",
+        "vanished deposits",
         "what lay in the account before is forgotten",
         (
             Edit(
@@ -30,21 +30,21 @@ REORGS: tuple[Guard, ...] = (
     ),
     Guard(
         "only what is owed is frozen",
-        "reorganisations",
+        "vanished deposits",
         "all that was found is frozen",
         (Edit("jobs/trace/dependants.py", "share = min(left, leaf.share)", "share = leaf.share"),),
         (f"{_DEPENDANTS}::test_only_what_its_depositor_owes_is_frozen_what_was_spent_last_first[sqlite]",),
     ),
     Guard(
         "frozen money in an escrow is not released",
-        "reorganisations",
+        "vanished deposits",
         "the look for it before a release",
         (Edit("jobs/escrow/saga.py", 'if frozen_parts.in_place(tx, ("escrow", row.id)):', "if False:"),),
         (f"{_DEPENDANTS}::test_an_escrow_that_somebody_else_funded_with_it_is_not_released[sqlite]",),
     ),
     Guard(
         "frozen money that an escrow gives back stays frozen",
-        "reorganisations",
+        "vanished deposits",
         "the freeze does not follow it",
         (
             Edit(
@@ -57,21 +57,21 @@ REORGS: tuple[Guard, ...] = (
     ),
     Guard(
         "a payment with frozen money in it is not sent",
-        "reorganisations",
+        "vanished deposits",
         "only frozen accounts count",
         (Edit("jobs/payment/contents.py", " or r.id in still", ""),),
         (f"{_DEPENDANTS}::test_a_signed_payment_of_which_nothing_is_out_waits_for_the_deposit[sqlite]",),
     ),
     Guard(
         "nothing frozen is committed to be sent",
-        "reorganisations",
+        "vanished deposits",
         "the second look, in the transaction that commits the intent",
         (Edit("jobs/payment/build.py", "    if contents(tx, row).frozen:  # since", "    if False:  # since"),),
         (f"{_DEPENDANTS}::test_what_is_frozen_while_its_payment_commits_to_be_sent_is_not_sent[sqlite]",),
     ),
     Guard(
         "a deposit that is back thaws what it had paid for",
-        "reorganisations",
+        "vanished deposits",
         "nobody is told that it is back",
         (Edit("jobs/deposit/saga.py", "    frozen_parts.returned(tx, row)\n"),),
         (
@@ -80,7 +80,7 @@ REORGS: tuple[Guard, ...] = (
     ),
     Guard(
         "late money leaves time to dispute",
-        "reorganisations",
+        "vanished deposits",
         "the deadline stays where it was",
         (
             Edit(
@@ -109,7 +109,7 @@ REORGS: tuple[Guard, ...] = (
     ),
     Guard(
         "large deposits need a second node's word",
-        "confirmations",
+        "confirmations and reorganisations",
         "what it says is not heard",
         (Edit("jobs/deposit/saga.py", "    if doubt is not None:\n", "    if False:\n"),),
         (f"{_WITNESS}::test_a_deposit_that_only_one_node_shows_waits_and_is_told[sqlite]",),
