@@ -41,6 +41,12 @@ def frozen_columns(table: str, columns: Sequence[str]) -> None:
     _trigger(f"{table}_fixed", f"BEFORE UPDATE ON {table}", changed, f"{table}: what it stands for never changes")
 
 
+def frozen_once(table: str, column: str, condition: str) -> None:
+    """Refuse an UPDATE that changes this column of a row of which `condition`, on OLD, is true."""
+    changed = f"{condition} AND NOT (OLD.{column} {_same()} NEW.{column})"
+    _trigger(f"{table}_{column}_fixed", f"BEFORE UPDATE ON {table}", changed, f"{table}: {column} never changes")
+
+
 def set_once(table: str, column: str) -> None:
     """Refuse an UPDATE that changes this column once it is no longer NULL."""
     same = _same()

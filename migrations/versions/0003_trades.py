@@ -1448,9 +1448,10 @@ def upgrade() -> None:
             "refund_address",
             "deposit_deadline",
             "created_by",
-            "mac",
         ],
     )
+    # A deposit of another amount is exchanged at another deal, which the MAC then binds: so once, and with it.
+    guards.frozen_once("swap", "mac", "OLD.executed_at IS NOT NULL")
     guards.final_states("swap", ["completed", "refunded", "failed"])
     for column in ("withdrawal_id", "executed_at"):
         guards.set_once("swap", column)
