@@ -106,19 +106,20 @@ class Bitcoin(Chain):
         with self.lock:
             height = self.node.admin("getblockcount")
             gone = [txid for n in range(height - depth + 1, height + 1) for txid in self._block(n) if txid in fickle]
-            respent = [self._respent(txid) for txid in gone]
             self.node.admin("invalidateblock", self.node.admin("getblockhash", height - depth + 1))
+            instead = [raw for raw in map(self._respent, gone) if raw]
             for number in range(depth + 1):
-                self.node.admin("generateblock", self.node.miner_address(), respent if number == 0 else [])
-            return len(gone)
+                self.node.admin("generateblock", self.node.miner_address(), instead if number == 0 else [])
+            return len(instead)
 
     def _respent(self, txid: str) -> str:
-        """The same coins, to the payer."""
+        """The same coins, to the payer; empty where they are of a block that is undone too."""
         tx = self.node.admin("gettransaction", txid, True, True, wallet=MINER_WALLET)["decoded"]
         inputs = [{"txid": vin["txid"], "vout": vin["vout"]} for vin in tx["vin"]]
         total = sum(out["value"] for out in tx["vout"])
         bare = self.node.admin("createrawtransaction", inputs, [{self.node.miner_address(): str(total)}])
-        return str(self.node.admin("signrawtransactionwithwallet", bare, wallet=MINER_WALLET)["hex"])
+        signed = self.node.admin("signrawtransactionwithwallet", bare, wallet=MINER_WALLET)
+        return str(signed["hex"]) if signed["complete"] else ""
 
     def mined(self, txids: Iterable[str]) -> set[str]:
         there = {txid for n in range(self._begun, self.world.height + 1) for txid in self._block(n)}
