@@ -95,14 +95,14 @@ REORGS: tuple[Guard, ...] = (
     ),
     Guard(
         "a claim that cannot be written is no crash",
-        "fencing",
+        "fencing and compare-and-set",
         "the lease is left to run out",
         (Edit("jobs/runtime.py", "                self._give_back(saga, claim)\n"),),
         ("tests/flows/test_disk.py::test_claims_whose_outcome_cannot_be_written_are_no_crashes[sqlite-outcome]",),
     ),
     Guard(
         "a full disk is told, not taken for a fault",
-        "fencing",
+        "fencing and compare-and-set",
         "its errors are no longer known",
         (Edit("ledger/db.py", "cannot_write = _cannot_write(error)", "cannot_write = False"),),
         ("tests/integration/test_db_faults.py::test_a_sqlite_disk_that_takes_nothing_is_told_at_once",),
