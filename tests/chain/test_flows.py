@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from ledger import halts
 from ledger.db import Database
-from ledger.schema import payment
+from ledger.schema import outgoing, payment
 from ledger.schema import withdrawal as withdrawals
 from tests import databases
 from tests.chain.conftest import BitcoinRig
+from tests.contract.bitcoin_rig import PASSPHRASE
 from tests.flows.engine import Engine
 from wallets.protocol import Output
 
@@ -176,3 +178,20 @@ def test_many_small_coins_pay_a_batch_of_a_hundred(shop: Shop) -> None:
     shop.mine(3)
     assert {engine.state(row_id) for row_id, _ in paid} == {"completed"}
     engine.check_invariants()
+
+
+def test_somebody_who_pays_from_the_wallet_by_hand_stops_signing_before_a_block_has_it(shop: Shop) -> None:
+    """J2 as it happens: bitcoin-cli on the wallet that the engine uses."""
+    engine = shop.engine
+    account = shop.funded(900_000)
+    row_id, payee = shop.withdraw(account, 100_000)
+    shop.rig.rpc("walletpassphrase", PASSPHRASE, 30)
+    sent = shop.rig.rpc("send", [{shop.rig.outside_address(): "0.001"}], None, "unset", 5)
+    txid = sent["txid"]
+    engine.tick(2)
+    halted = str(engine.database.read(lambda tx: halts.reason(tx, "bitcoin")))
+    assert halted.startswith(f"unknown_outgoing: {txid}")
+    assert (engine.state(row_id), engine.rows(payment)) == ("queued", [])
+    shop.mine(3)
+    assert shop.rig.received(payee) == 0
+    assert [row.name for row in engine.rows(outgoing)] == [txid]
