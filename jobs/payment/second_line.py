@@ -29,6 +29,8 @@ _UNDERWAY = {
     "left": frozenset({"signed", "review"}),
     "released": frozenset({"releasing", "review"}),
 }
+#: Entries of other chains after which a chain that sleeps takes note of the head, or every look would read them all.
+_BEHIND_MAX = 500
 #: States that an entry of a kind has led to, or that lie behind it.
 _NOT_YET = {"left": frozenset({"building", "reserved"})}
 
@@ -76,29 +78,27 @@ def accept(tx: Tx, chain: str, head: Head) -> None:
 
 def _compare(services: Services, signer: Signer, chain: str) -> tuple[str, str] | None:
     ours, known, signed_here = services.database.read(lambda tx: _known(tx, chain))
-    theirs = signer.record.installation()
-    if theirs is not None and theirs != ours:
-        return "other_installation", f"the signer's record belongs to the installation {theirs}, this one is {ours}"
-    faults = signer.faults()
-    if faults:
-        return "signer_record", faults[0]
-    if signer.record.hash_at(known.count) != known.hash:
-        last = signer.record.head().count
+    seen = signer.look(known, chain)  # before the rows are read that are to explain what it has ahead of them
+    if seen.installation is not None and seen.installation != ours:
         return (
-            "signer_record",
-            f"it was lost or rolled back: entry {known.count} is not there any more, the last is {last}",
+            "other_installation",
+            f"the signer's record belongs to the installation {seen.installation}, this one is {ours}",
         )
-    ahead = signer.record.since(known.count, chain)
-    if known.count == 0 and not ahead and signed_here:
+    if seen.faults:
+        return "signer_record", seen.faults[0]
+    if not seen.continues:
+        gone = f"entry {known.count} is not there any more, the last is {seen.head.count}"
+        return "signer_record", f"it was lost or rolled back: {gone}"
+    if known.count == 0 and not seen.ahead and signed_here:
         return "signer_record", "it is empty, and payments were signed on this chain"
-    if theirs is None:
+    if seen.installation is None:
         signer.found(ours)
-    strange = services.database.read(lambda tx: _unexplained(tx, ahead))
+    strange = services.database.read(lambda tx: _unexplained(tx, seen.ahead))
     if strange is not None:
         detail = f"the signer's record is ahead: {strange.kind} of {strange.payment} is nothing that it knows"
         return "restored", f"the database is older than what was signed. {detail}"
-    if ahead or known == Head():
-        _catch_up(services, chain, ahead[-1].head if ahead else known)
+    if seen.ahead or known == Head() or seen.head.count - known.count > _BEHIND_MAX:
+        _catch_up(services, chain, seen.head)
     return None
 
 

@@ -100,8 +100,7 @@ class Record:
     def installation(self) -> str | None:
         """The public id of the installation that it belongs to; None while it is empty."""
         with self.reading() as view:
-            founded = view.first("SELECT body FROM entry WHERE kind = 'founded' ORDER BY number DESC LIMIT 1")
-        return None if founded is None else str(json.loads(founded[0])["installation"])
+            return view.installation()
 
     def payments(self, chain: str | None = None) -> Iterator[Known]:
         """Every payment that was ever to be signed, in order."""
@@ -133,8 +132,7 @@ class Record:
     def since(self, number: int, chain: str) -> Sequence[Entry]:
         """The entries of a chain after the one of this number, in order."""
         with self.reading() as view:
-            query = "SELECT * FROM entry WHERE number > ? AND chain = ? ORDER BY number"
-            return [_entry(row) for row in view.all(query, number, chain)]
+            return view.since(number, chain)
 
     def faults(self, after: Head | None = None) -> list[str]:
         """What is wrong with it, in words; empty when the chain of entries is whole and the tables say the same.
@@ -143,7 +141,7 @@ class Record:
         """
         try:
             with self.reading() as view:
-                return _faults(view, after)
+                return view.faults(after)
         except sqlite3.DatabaseError as error:
             return [f"the record cannot be read: {error}"]
 
@@ -193,6 +191,17 @@ class View:
             return Head().hash
         found = self.first("SELECT hash FROM entry WHERE number = ?", number)
         return None if found is None else str(found[0])
+
+    def installation(self) -> str | None:
+        founded = self.first("SELECT body FROM entry WHERE kind = 'founded' ORDER BY number DESC LIMIT 1")
+        return None if founded is None else str(json.loads(founded[0])["installation"])
+
+    def since(self, number: int, chain: str) -> Sequence[Entry]:
+        query = "SELECT * FROM entry WHERE number > ? AND chain = ? ORDER BY number"
+        return [_entry(row) for row in self.all(query, number, chain)]
+
+    def faults(self, after: Head | None = None) -> list[str]:
+        return _faults(self, after)
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
         query = "SELECT * FROM entry WHERE number > ? ORDER BY number"

@@ -7,6 +7,7 @@ payments, or other bytes sent than those that were signed (FAULTS 2.3, rule 19).
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from secrets import token_hex
 from typing import Any
 
 from jobs.row_mac import RowMac
-from jobs.signer.entries import Head
+from jobs.signer.entries import Entry, Head
 from jobs.signer.record import Known, Record, View, Writer, digest_of
 from jobs.signer.request import SignerRefused, SignRequest, order_of, outflow_of, payload_of
 from jobs.signer.rules import Rules
@@ -31,6 +32,17 @@ class Learnt:
     signed: Sequence[SignedTransaction]  #: the oldest first
     resources: Collection[str]
     left: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The record as seen from a head that somebody knows of it."""
+
+    head: Head
+    installation: str | None
+    faults: list[str]
+    continues: bool  #: the known head is still one of its entries
+    ahead: Sequence[Entry]  #: what follows that head on the chain that was asked for
 
 
 class Signer:
@@ -58,12 +70,23 @@ class Signer:
 
     def faults(self) -> list[str]:
         """What is wrong with the record. The first look reads all of it, later ones what came since."""
-        seen = self.record.head()
-        found = self.record.faults(self._whole) if self._whole is not None else ["not looked at yet"]
-        if found:  # one that was put in its place may be whole as well; whether it is the right one the database tells
-            found = self.record.faults()
-        self._whole = None if found else seen
-        return found
+        return self.look(Head(), "").faults
+
+    def look(self, known: Head, chain: str) -> Look:
+        """The record at this moment, as it continues what is `known` of it."""
+        try:
+            with self.record.reading() as view:
+                found = ["not looked at yet"] if self._whole is None else view.faults(self._whole)
+                if (
+                    found
+                ):  # what was put in its place may be whole; whether it is the right one is not said here
+                    found = view.faults()
+                head = view.head()
+                self._whole = None if found else head
+                same = view.hash_at(known.count) == known.hash
+                return Look(head, view.installation(), found, same, view.since(known.count, chain))
+        except sqlite3.DatabaseError as error:
+            return Look(Head(), None, [f"the record cannot be read: {error}"], False, ())
 
     # Before the bytes
 
