@@ -5,11 +5,17 @@ KEEP ?= 0
 JOBS ?= 2
 TESTS ?=
 LIST ?= 0
+FULL ?= 0
+PAIRS ?=
+BUDGET ?= 1200
 CHAIN ?= all
 ONLY ?=
 MINUTES ?= 60
 SEED ?= 1
 PY := .venv/bin/python
+
+# Everything, all pairs, all of the flows that are named, or what fits.
+HOW_MUCH = $(if $(filter 1,$(FULL)),--full,$(if $(PAIRS),--all-pairs,$(if $(ONLY),,--budget $(BUDGET))))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test up bench faults soak bad-days guards check
@@ -33,10 +39,10 @@ bench:  ## measured figures, each beside its limit
 	@scripts/setup test
 	@$(PY) -m bench
 
-faults:  ## die at every crash point, start again, check the invariants (LIST=1 DB=both CHAIN=all ONLY=flow)
+faults:  ## die at crash points, start again, check the invariants (20 min; BUDGET=1200 SEED=1 FULL=1 PAIRS=all LIST=1 DB CHAIN ONLY)
 	@scripts/setup test
 	@$(PY) -m tests.faults $(if $(filter 1,$(LIST)),--list) $(if $(filter-out file,$(origin DB)),--db $(DB)) \
-		--chain $(CHAIN) $(foreach flow,$(ONLY),--only $(flow))
+		--chain $(CHAIN) $(foreach flow,$(ONLY),--only $(flow)) --seed $(SEED) $(HOW_MUCH)
 
 guards:  ## take each guard out of a copy of the code, and demand that its tests fail (ONLY=text)
 	@scripts/setup test

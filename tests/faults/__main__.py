@@ -27,12 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
         if options.list:
             print(scenarios.listed(), flush=True)
             runner.each(wanted, singles.list)
+        elif options.full:
+            runner.each(wanted, singles.run)
+            plan.all_pairs(runner, tasks(["sqlite"], QUICK, options.only))
         elif options.all_pairs:
             plan.all_pairs(runner, tasks(["sqlite"], QUICK, options.only))
         elif options.point:
             runner.each(wanted, singles.at(options.point, options.then).run)
         elif options.pairs:
-            runner.each(wanted, Pairs(runner, options.seed).run, options.budget)
+            pairs = Pairs(runner, options.seed)
+            runner.each(wanted, pairs.run, options.budget)
+            print(pairs.line())
         elif options.budget is not None:
             plan.within(runner, singles, wanted, options.budget)
         else:
@@ -57,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of what is drawn where not all fits")
     add("--pairs", action="store_true", help="only pairs of deaths, on model chains")
     add("--all-pairs", action="store_true", help="every pair on SQLite and model chains; goes on where it was stopped")
+    add("--full", action="store_true", help="every place on every ground and database, then all pairs")
     add("--every", action="store_true", help="a life of its own for each place, also those that leave the same behind")
     add("--wallet-too", action="store_true", help="only deaths at which the process with the keys is killed as well")
     add("--workers", type=int, default=2)

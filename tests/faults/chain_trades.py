@@ -15,6 +15,7 @@ from tests.faults import chain_bitcoin
 from tests.faults.chain_bitcoin import FIRST_BLOCKS, FakeOutside
 from tests.faults.outside import Node, Outside, Receipt
 from tests.faults.place import Place
+from tests.faults.venue import FileVenue
 from wallets.fake import FakeChain
 from wallets.fake.addresses import MONERO_PREFIX, PREFIX, derive
 from wallets.protocol import Output
@@ -33,6 +34,8 @@ POLICY = {
 }
 #: What the shop's server has heard.
 HEARD = "heard.log"
+#: What the exchange was sent.
+ORDERS = "orders.log"
 PRICES = {"BTC": "60000", "XMR": "150"}
 
 
@@ -114,6 +117,7 @@ class TradesOutside(Outside):
         self.monero = MoneroFile(_monero_file(case))
         self._both = (self.bitcoin, self.monero)
         self._heard = case / HEARD
+        self._venue = FileVenue(case / ORDERS)
 
     def _of(self, address: str) -> FakeOutside:
         return self.bitcoin if address.startswith(PREFIX) else self.monero
@@ -149,6 +153,9 @@ class TradesOutside(Outside):
 
     def receipts(self) -> list[Receipt]:
         return [receipt for chain in self._both for receipt in chain.receipts()]
+
+    def ordered(self) -> list[str]:
+        return [order["client"] for order in self._venue.orders()]
 
     def heard(self) -> dict[str, str]:
         """Id -> type of each event that the shop's server was told, in the order of their first arrival."""

@@ -67,6 +67,24 @@ def task(name: str) -> Stage:
     return lambda world: world.run_task(name)
 
 
+def halted(cause: str) -> Stage:
+    """Nothing is signed on the chain from here on; with `restored` nothing leaves either."""
+    return lambda world: world.halt(cause)
+
+
+def lifted(cause: str) -> Stage:
+    return lambda world: world.lift(cause)
+
+
+def unpaid(payee: str) -> Stage:
+    """At this moment nothing is out to the payee, in pool or chain."""
+
+    def look(world: World) -> None:
+        assert world.outside.paid_to(world.outside.payee(payee)) == [], f"{payee} was paid"
+
+    return look
+
+
 def rules(asset: str, **values: object) -> Stage:
     """An operator changes policy."""
     return lambda world: world.set_policy(asset, **values)
@@ -88,6 +106,8 @@ class Ends:
     cold: int = 0  #: what the cold wallet has
     escrows: Mapping[str, str] = field(default_factory=dict)
     swaps: Mapping[str, str] = field(default_factory=dict)
+    hedges: tuple[str, ...] = ()  #: states in which orders on an exchange may have ended, each of them
+    alarms: tuple[str, ...] = ()  #: further ones that belong to the flow
     told: tuple[str, ...] = ()  #: types of the events that reached the shop, in order
     held: Mapping[str, int] = field(default_factory=dict)  #: what is frozen; nothing else is held at a flow's end
     house: Mapping[str, int] = field(default_factory=dict)  #: `asset:kind`, as in `BTC:service_fees`

@@ -7,7 +7,22 @@ from typing import Any
 
 from ledger.schema import escrow as escrows
 from tests.faults.chain_trades import PRICES
-from tests.faults.flow import Ends, Flow, Stage, Start, account, address, close, hours, mine, pay, reorg, task, work
+from tests.faults.flow import (
+    Ends,
+    Flow,
+    Stage,
+    Start,
+    account,
+    address,
+    close,
+    hours,
+    mine,
+    pay,
+    reorg,
+    rules,
+    task,
+    work,
+)
 from tests.faults.world import World
 from tests.faults.world_trades import TradeWorld
 
@@ -257,6 +272,11 @@ FROZEN = (
     ),
 )
 
+#: The other way round: 40 XMR are sold, for 0.1 BTC less the spread and the fee.
+SELL_XMR = 40 * MONERO
+_NET_BTC = SELL_XMR * BITCOIN * int(PRICES["XMR"]) // (MONERO * int(PRICES["BTC"])) * 995 // 1000
+BTC_SWAP_FEE = -(-_NET_BTC * 25 // 10_000)
+
 _BALANCE = {"XMR:alice": BOUGHT}
 _EARNED = {"XMR": SWAP_FEE}
 _OUT = {"form": "deposit", "payout_address": "xmr-p1", "refund_address": "p2"}
@@ -347,6 +367,18 @@ SWAPS = (
         ends=ended(ALICE - SELL, more=_BALANCE, came=("reversed",), fees=_EARNED, swaps={"s": "completed"}),
     ),
     flow(
+        "swap-deposit-xmr",
+        trades(lambda w: w.quote("q", "XMR", "BTC", SELL_XMR)),
+        swap(form="deposit"),
+        pay("tx", ("s", SELL_XMR)),
+        mine(6),
+        read("monero"),
+        *_BURIED,
+        ends=ended(
+            ALICE + _NET_BTC - BTC_SWAP_FEE, came=("final",), fees={"BTC": BTC_SWAP_FEE}, swaps={"s": "completed"}
+        ),
+    ),
+    flow(
         "swap-late",
         quote(),
         swap(form="deposit", slippage_percent="1"),
@@ -357,6 +389,20 @@ SWAPS = (
         read("bitcoin"),
         *_BURIED,
         ends=ended(ALICE, more=_BALANCE, came=("final",), fees=_EARNED, swaps={"s": "completed"}),
+    ),
+)
+
+HEDGES = (
+    flow(
+        "hedge-placed",
+        rules("BTC", inventory_low_units=3 * BITCOIN, inventory_high_units=5 * BITCOIN),
+        task("hedge"),
+        trades(TradeWorld.trade),
+        forward(21),
+        trades(TradeWorld.trade),
+        trades(TradeWorld.close_hedges),
+        # A death between the word that it is sent and the answer: only a person can tell what became of it.
+        ends=ended(ALICE, hedges=("filled", "failed"), alarms=("inventory_low", "hedge_unclear")),
     ),
 )
 
@@ -375,4 +421,5 @@ FLOWS = (
     *ESCROWS,
     *FROZEN,
     *SWAPS,
+    *HEDGES,
 )

@@ -19,6 +19,7 @@ from ledger.schema import (
     escrow,
     event,
     frozen_part,
+    hedge,
     hold,
     hold_end,
     holding,
@@ -47,9 +48,9 @@ EXPECTED_ALARMS = {"insufficient_hot_funds", "not_seen", "node_unavailable", "no
 
 def check(world: World, ends: Ends) -> list[str]:
     """Everything, at the end of a flow."""
-    found = [*books(world), *holds(world), *deposits(world), *payments(world), *orphans(world)]
+    found = [*books(world), *holds(world), *deposits(world), *payments(world), *orphans(world, ends)]
     found += invariants_trades.ended(world.database)
-    found += [*repeats(world), *expected(world, ends)]
+    found += [*repeats(world), *expected(world, ends), *hedges(world, ends)]
     return found
 
 
@@ -177,8 +178,9 @@ def payments(world: World) -> list[str]:
     return found
 
 
-def orphans(world: World) -> list[str]:
+def orphans(world: World, ends: Ends) -> list[str]:
     """I5, I9: nothing is left half way, leased, owned or frozen, and nothing raised an alarm that it should not."""
+    expected_alarms = EXPECTED_ALARMS | set(ends.alarms)
     found = [f"I5: withdrawal {r.reference} is {r.state}" for r in world.rows(withdrawal) if r.state not in HOLD_AT_END]
     found += [f"I5: payment {r.id} is {r.state}" for r in world.rows(payment) if r.state not in ("final", "dead")]
     paid = {r.id for r in world.rows(payment) if r.state == "final"}
@@ -187,7 +189,7 @@ def orphans(world: World) -> list[str]:
     found += [f"I5: payment {row_id} has no withdrawal" for row_id in _empty_payments(world)]
     found += [f"I5: lease {r.name} is held" for r in world.rows(lease) if r.until > 1]
     found += [f"I9: {r.flow} of {r.asset} is paused: {r.reason}" for r in world.rows(pause)]
-    found += [f"I9: alarm {r.name}: {r.detail}" for r in world.rows(alarm) if r.name not in EXPECTED_ALARMS]
+    found += [f"I9: alarm {r.name}: {r.detail}" for r in world.rows(alarm) if r.name not in expected_alarms]
     found += [f"event {r.public_id} has no number" for r in world.rows(event) if r.sequence is None]
     return found
 
@@ -210,6 +212,20 @@ def repeats(world: World) -> list[str]:
     if [len(world.rows(table)) for table in tables] != before:
         found.append("I8: repeating the shop's calls wrote something")
     return found
+
+
+def hedges(world: World, ends: Ends) -> list[str]:
+    """I4 of orders on an exchange: each was sent once at most, and what its row says is what the exchange did."""
+    sent = Counter(world.outside.ordered())
+    found = [f"I4: order {key} was sent {times} times" for key, times in sent.items() if times > 1]
+    rows = world.rows(hedge)
+    found += [f"I4: order {key} is in no row" for key in sent.keys() - {row.client_order_id for row in rows}]
+    found += [f"I5: hedge {row.id} is {row.state}" for row in rows if row.state not in ends.hedges]
+    return found + [
+        f"I4: hedge {row.id} is {row.state}, the exchange was sent it {sent[row.client_order_id]} times"
+        for row in rows
+        if (row.state == "filled") != (sent[row.client_order_id] > 0)
+    ]
 
 
 def expected(world: World, ends: Ends) -> list[str]:

@@ -64,6 +64,10 @@ class Outside(ABC):
         """What the shop was told by webhooks: id -> type of event."""
         return {}
 
+    def ordered(self) -> list[str]:
+        """The client ids of all orders that an exchange was sent."""
+        return []
+
     def used(self, known: Collection[str]) -> set[str]:
         """Of the resources that Coffer knows those that pool or chain show as used, and all others of its own keys."""
         return set()

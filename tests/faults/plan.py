@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 
 from devstack.programs import ROOT
@@ -15,6 +14,8 @@ from tests.faults.pairs import Pairs
 from tests.faults.runner import QUICK, Runner, Task
 from tests.faults.singles import Singles
 
+#: All single deaths on model chains take less than this, where a core is as quick as most.
+QUICK_SHARE = 0.75
 #: Of what the model chains' single deaths leave of the time: for real nodes, then for pairs; the rest is for seeds.
 NODES_SHARE, PAIRS_SHARE = 0.6, 0.6
 #: Simulation is not worth starting for less.
@@ -29,26 +30,36 @@ def within(runner: Runner, singles: Singles, wanted: Sequence[Task], budget_seco
     nodes = _on_nodes(wanted, singles.seed)
     runner.say(f"budget {budget_seconds:.0f} s on {runner.workers} cores, seed {singles.seed}")
     runner.say(f"single deaths on model chains: {len(quick)} flows, all states that a death leaves")
-    runner.each(quick, singles.run)
+    runner.each(quick, singles.run, budget_seconds * QUICK_SHARE)
     left = end - time.monotonic()
     shares = (left * NODES_SHARE, left * (1 - NODES_SHARE) * PAIRS_SHARE)
     runner.say(f"single deaths on real nodes: {len(nodes)} flows, a sample of {shares[0]:.0f} s")
-    runner.each(nodes, singles.run, shares[0])
+    runner.in_shares(_lanes(nodes, runner.workers), singles.run, shares[0])
     pairs = Pairs(runner, singles.seed)
     runner.say(f"pairs of deaths: a sample of {shares[1]:.0f} s")
-    runner.each(_in_seeds_order([t for t in quick if t.db == "sqlite"], singles.seed), pairs.run, shares[1])
+    firsts = _in_seeds_order([task for task in quick if task.db == "sqlite"], singles.seed)
+    runner.in_shares([firsts[n :: runner.workers] for n in range(runner.workers)], pairs.run, shares[1])
     runner.say(pairs.line())
     simulate(runner, singles.seed, end - time.monotonic())
 
 
 def _on_nodes(wanted: Sequence[Task], seed: int) -> list[Task]:
-    """Each flow on one of the databases, which the seed draws."""
+    """Each real chain with one of the databases, which the seed draws."""
     dice = random.Random(f"{seed} databases")
-    mixed: dict[tuple[str, str], list[Task]] = defaultdict(list)
-    for task in wanted:
-        if task.chain not in QUICK:
-            mixed[task.chain, task.flow].append(task)
-    return _in_seeds_order([dice.choice(choices) for choices in mixed.values()], seed)
+    nodes = [task for task in wanted if task.chain not in QUICK]
+    dbs = {
+        chain: dice.choice([t.db for t in nodes if t.chain == chain]) for chain in dict.fromkeys(t.chain for t in nodes)
+    }
+    return _in_seeds_order([task for task in nodes if task.db == dbs[task.chain]], seed)
+
+
+def _lanes(nodes: Sequence[Task], workers: int) -> list[list[Task]]:
+    """Monero, where a death costs seconds, by one worker, all others by another; each chain after the other."""
+    ordered = sorted(nodes, key=lambda task: task.chain)
+    if workers == 1:
+        return [ordered]
+    slow = [task for task in ordered if task.chain.startswith("monero")]
+    return [lane for lane in (slow, [task for task in ordered if task not in slow]) if lane]
 
 
 def _in_seeds_order(wanted: Sequence[Task], seed: int) -> list[Task]:

@@ -56,43 +56,49 @@ def tasks(dbs: Iterable[str], chains: Iterable[str], only: Sequence[str] = ()) -
     return found
 
 
+#: What is done with a task on its ground, until a moment of the monotonic clock.
+Act = Callable[[Ground, Task, float | None], None]
+
+
 class Runner:
-    """`act` is given a ground, a task, and when it must end; two never run on one ground at once."""
+    """Two acts never run on one ground at once."""
 
     def __init__(self, workers: int = 2) -> None:
         self.root = fast_folder("coffer-faults-")
         self.totals = Totals()
         self.workers = workers
-        self._left = 0
         self._lock = threading.Lock()
         self._local = threading.local()
         self._grounds: list[Ground] = []
         self._server: MariaDB | None = None
 
-    def each(
-        self, wanted: Sequence[Task], act: Callable[[Ground, Task, float | None], None], seconds: float | None = None
-    ) -> None:
-        """`act` on each task. With `seconds` each gets its share of what is left of them when its turn comes."""
+    def each(self, wanted: Sequence[Task], act: Act, seconds: float | None = None) -> None:
+        """`act` on each task, whoever is free taking the next. After so many `seconds` all are to end."""
         end = None if seconds is None else time.monotonic() + seconds
-        self._left = len(wanted)
         with ThreadPoolExecutor(self.workers) as pool:
             for done in [pool.submit(self._one, task, act, end) for task in wanted]:
                 done.result()
 
-    def _one(self, task: Task, act: Callable[[Ground, Task, float | None], None], end: float | None) -> None:
-        until = None if end is None else self._share(end)
+    def in_shares(self, lanes: Sequence[Sequence[Task]], act: Act, seconds: float) -> None:
+        """Each lane by a worker of its own, so that no other makes its grounds; each task is given its share of what is
+        left of the `seconds` when its turn comes."""
+        end = time.monotonic() + seconds
+
+        def one_by_one(lane: Sequence[Task]) -> None:
+            for nth, task in enumerate(lane):
+                now = time.monotonic()
+                self._one(task, act, now + max(0.0, end - now) / (len(lane) - nth))
+
+        with ThreadPoolExecutor(len(lanes) or 1) as pool:
+            for done in [pool.submit(one_by_one, lane) for lane in lanes]:
+                done.result()
+
+    def _one(self, task: Task, act: Act, until: float | None) -> None:
         try:
             if until is None or until > time.monotonic():
                 act(self._ground(task), task, until)
         except (AssertionError, RuntimeError) as error:
             self.note_broken(task, error)
-        finally:
-            with self._lock:
-                self._left -= 1
-
-    def _share(self, end: float) -> float:
-        now = time.monotonic()
-        return now + max(0.0, end - now) * min(1.0, self.workers / max(1, self._left))
 
     def note(self, run: Run) -> None:
         with self._lock:

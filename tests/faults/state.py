@@ -37,7 +37,7 @@ _MOMENTS = range(1_500_000_000_000_000, 4_000_000_000_000_000)
 _SECONDS = range(1_500_000_000, 4_000_000_000)
 _MASKED = re.compile(
     r"(?P<moment>\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)"
-    r"|(?P<name>\b[a-z]{2,4}_[0-9a-f]{24,32}\b|\b(?:0x|fake1|mofa1)?[0-9a-f]{32,}\b)"
+    r"|(?P<name>\b[a-z]{2,4}_[0-9a-f]{24,32}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?:0x|fake1|mofa1)?[0-9a-f]{32,}\b)"
 )
 
 
@@ -79,8 +79,9 @@ def _files(place: Place) -> Iterable[Any]:
         yield [path.name, _chain(path)]
     for path in sorted((place.path / "signer").rglob("*.sqlite3")):
         yield [path.name, _signed(path)]
-    for path in sorted(place.path.glob("heard.log")):
-        yield path.read_text()
+    for name in ("heard.log", "orders.log"):
+        path = place.path / name
+        yield path.read_text() if path.exists() else ""
 
 
 def _chain(path: Path) -> Any:

@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import Table, insert, select, update
 
 from api.app import create_app
-from jobs import bootstrap, keys, services
+from jobs import bootstrap, halting, keys, services
 from jobs.assets import asset_of, contract_of
 from jobs.deposit import scan
 from jobs.keys import Keyring
@@ -100,6 +100,12 @@ class World:
     def set_policy(self, asset: str, **rules: Any) -> None:
         for name, value in rules.items():
             self.database.run(lambda tx, n=name, v=value: policy.change(tx, asset, n, v, "test"), "test_policy")
+
+    def halt(self, cause: str) -> None:
+        self.database.run(lambda tx: halting.stop(tx, self.chain, cause, "test", "test"), "test_halt")
+
+    def lift(self, cause: str) -> None:
+        self.database.run(lambda tx: halting.lift(tx, self.chain, cause, "test"), "test_lift")
 
     def list_token(self, code: str, contract: str, decimals: int, rules: Mapping[str, Any]) -> None:
         """As `coffer assets add` lists one."""

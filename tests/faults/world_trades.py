@@ -10,14 +10,17 @@ from flask import Flask
 from sqlalchemy import Connection, Table, insert, update
 
 import exchanges.registry
+from exchanges.protocol import Hedging
 from jobs import treasury
 from jobs.assets import DatabaseDirectory
+from jobs.hedge import resolve
 from jobs.swap import inventory
 from ledger.db import Database
 from ledger.money import format_units
-from ledger.schema import address, rate
-from tests.faults.chain_trades import PRICES
+from ledger.schema import address, hedge, rate
+from tests.faults.chain_trades import ORDERS, PRICES
 from tests.faults.place import Place
+from tests.faults.venue import FileVenue
 from tests.faults.world import HOUR_US, World
 from wallets import registry
 from wallets.protocol import Output
@@ -34,6 +37,8 @@ class TradeWorld(World):
             for chain in self.kind.chains
         }
         self.services.desk = exchanges.registry.desk(self.settings)
+        self._venue = FileVenue(place.path / ORDERS)
+        self.services.hedging = Hedging(self._venue, "USD", {"BTC": Decimal(10)})
         _set_clock(int(self.client.notes.get(_AHEAD, 0)))
 
     # Before a flow begins
@@ -114,9 +119,22 @@ class TradeWorld(World):
 
     def run_task(self, name: str) -> None:
         """One of the tasks that belong to no chain, and what it makes due."""
-        queue = "rates" if name == "rates" else "webhooks" if name == "fanout" else "tasks"
+        queue = "rates" if name in ("rates", "hedge") else "webhooks" if name == "fanout" else "tasks"
         self._let_seconds_pass()
         self._run_tasks(queue, name)
+
+    def trade(self) -> None:
+        """The rates worker goes on with orders."""
+        self._let_seconds_pass()
+        self._run_tasks("rates")
+
+    def close_hedges(self) -> None:
+        """An operator reads the exchange's own pages and says what became of orders that nobody else can tell."""
+        for row in self.rows(hedge):
+            if row.state == "review":
+                found = self._venue.find(row.symbol, row.client_order_id)
+                filled = Decimal(0) if found is None else found.filled
+                self.database.run(lambda tx, r=row, f=filled: resolve.close(tx, r.public_id, f, "test"), "test_close")  # type: ignore[misc]
 
     def work_for_hours(self) -> None:
         for _ in range(2):
