@@ -33,7 +33,7 @@ from ledger.schema import project, task
 from tests.simulation.database import MemoryDatabase
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet
 from wallets.fake.addresses import MONERO_PREFIX, PREFIX, derive
-from wallets.protocol import ChainWallet
+from wallets.protocol import ChainWallet, Output
 
 ASSETS: Mapping[str, Asset] = {"bitcoin": BTC, "monero": XMR}
 PREFIXES = {"bitcoin": PREFIX, "monero": MONERO_PREFIX}
@@ -46,9 +46,11 @@ CAPS = {"BTC": 10_000 * 10**8, "XMR": 10**6 * 10**12}
 BEGIN_US = 1_767_225_600 * 1_000_000
 #: One coin's worth is a thousandth of a bitcoin, or of a hundred monero.
 UNIT = {"BTC": 100_000, "XMR": 10**11}
-#: What each account has at the start, and the coins that the house has, in those.
+#: What each account has at the start, in those, and what the house has. It lies in small coins, so that payments need
+#: several, and what came in lately is among them.
 ACCOUNTS = {"ann": 300, "bob": 200, "cat": 0}
-HOUSE = (90, 60, 40)
+HOUSE = 200
+COIN = 25
 INVENTORY = 100
 RULES = {
     "payment_window_ms": 0,
@@ -167,12 +169,13 @@ def _people(made: Ground, parts: Services, chains: Mapping[str, FakeChain]) -> N
             wish = addresses.Wish(made.accounts[name], asset)
             home = database.run(lambda tx, w=wish: addresses.issue(tx, made.caller, w, parts), "address")
             made.addresses[name, asset.code] = home.address
-            if coins:
-                chains[chain].fund(home.address, coins * UNIT[asset.code])
+            for _ in range(coins // COIN):
+                chains[chain].pay(Output(home.address, COIN * UNIT[asset.code]))
         own = database.run(lambda tx, a=asset: treasury.address_for(tx, parts, a.code, "test"), "house")
         made.house[asset.code] = own.address
-        for coins in HOUSE:
-            chains[chain].fund(own.address, coins * UNIT[asset.code])
+        for _ in range(HOUSE // COIN):
+            chains[chain].pay(Output(own.address, COIN * UNIT[asset.code]))
+        chains[chain].mine()
 
 
 def _inventory(made: Ground) -> None:

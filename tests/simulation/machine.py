@@ -88,6 +88,7 @@ class Machine:
         self.story: list[str] = []
         self.counts: dict[str, int] = {}
         self.places = 0
+        self.behind_us = 0  #: how far the clock was set back, and not made good since
         self._main = getcurrent()
         self._answering = False
 
@@ -237,6 +238,7 @@ class Machine:
         self.tell(f"the clock jumps by {us / SECOND:.0f} s")
         self.count("clock jumps")
         self.now_us += us
+        self.behind_us = max(0, self.behind_us - us)
 
 
 def _extend(tx: Tx, worker: Worker) -> None:

@@ -42,7 +42,7 @@ PLANTS: dict[str, Sequence[tuple[Any, str, Any]]] = {
     "a deposit is credited though its block moved": [(deposit, "_check_unmoved", lambda *_: None)],
     "a payment may be let go without proof": [
         (resolve_payments, "check_dead", lambda *_: None),
-        (release, "_harmless", lambda *_: True),
+        (release, "_alive", lambda *_: None),
     ],
     "vanished deposits are not asked for": [(SimWallet, "look_up_deposits", lambda *_: {})],
 }

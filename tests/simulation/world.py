@@ -378,6 +378,7 @@ class World(Machine):
                 s.rate = None
         self.shop.repeat()
         self.tell("no more trouble")
+        self.forward(self.behind_us)  # what was due before the clock was set back is due when it has caught up
         final = self.rng.random() < 0.15
         for number in range(ROUNDS_MAX):
             self._round()
