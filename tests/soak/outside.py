@@ -171,6 +171,25 @@ class Monero(Chain):
             self.node.generate(depth + 1, self.payer.address)
             return len(gone)
 
+    def forget_impossible(self) -> int:
+        """A deep reorganisation leaves transactions in the pool whose rings name outputs that are elsewhere now. The
+        node tries each once and keeps it for a week; its operator has it forget them. How many they were."""
+        with self.lock:
+            waiting = self.node.rpc.post("get_transaction_pool", {}).get("transactions", [])
+            broken = [
+                entry["id_hash"] for entry in waiting if entry["last_failed_height"] and self._still_failed(entry)
+            ]
+            if broken:
+                self.node.flush_pool(*broken)
+            return len(broken)
+
+    def _still_failed(self, entry: Mapping[str, Any]) -> bool:
+        height = entry["last_failed_height"]
+        if height >= self.node.height():
+            return False
+        found = self.node.rpc.call("get_block_header_by_height", height=height)["block_header"]["hash"]
+        return bool(found == entry["last_failed_id_hash"])
+
     def mined(self, txids: Iterable[str]) -> set[str]:
         found = {txid: self.world.transaction(txid) for txid in set(txids)}
         return {txid for txid, told in found.items() if told is not None and told["height"] is not None}
@@ -244,6 +263,7 @@ class World:
 
     def __init__(self, stack: Stack) -> None:
         bitcoin, monero, ethereum = Bitcoin(stack), Monero(stack), Ethereum(stack)
+        self.monero = monero
         self.chains: Mapping[str, Chain] = {"bitcoin": bitcoin, "monero": monero, "ethereum": ethereum}
         self.paid: list[Paid] = []
         self._over = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -19,7 +20,7 @@ from tests.integration.storefront import Shop
 from tests.soak.book import Book
 from tests.soak.chaos import Chaos
 from tests.soak.ground import prepare, until
-from tests.soak.outside import World
+from tests.soak.outside import NODE_TROUBLE, World
 from tests.soak.plan import Act
 from tests.soak.rest import Rest
 from tests.soak.stack import SoakStack
@@ -30,6 +31,8 @@ from tests.soak.verdict import Api, Verdict, judge, stalls
 PATIENCE_SECONDS = 300.0
 #: An operator has ether and tokens collected this often.
 SWEEP_SECONDS = 120.0
+#: And looks at monerod's pool.
+POOL_SECONDS = 30.0
 _TOLD_SECONDS = 60.0
 
 
@@ -60,8 +63,10 @@ class Soak:
         self.chaos = Chaos(stack, self.world, acts, tell)
         self.traffic = Traffic(self.shop, self.world, self.book, self.accounts, homes, seed=seed)
         self._seconds = seconds
-        self._over = threading.Event()
-        self._side = [threading.Thread(target=work, daemon=True) for work in (self._sweep, self._report)]
+        self._over, self._ended = threading.Event(), threading.Event()
+        self._side = [
+            threading.Thread(target=work, daemon=True) for work in (self._sweep, self._clean_pool, self._report)
+        ]
 
     def run(self) -> Result:
         self.world.start_mining()
@@ -86,6 +91,7 @@ class Soak:
         self._over.set()
         rest = Rest(self.stack, self.api, self.world, self.book, self.traffic, self.tell)
         wrong += rest.come()
+        self._ended.set()
         chaos.others["an operator's decisions"] += rest.decisions
         seconds = time.monotonic() - clock
         self.world.stop_mining()
@@ -126,11 +132,18 @@ class Soak:
     # --- beside the traffic --------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
+        """An operator has deposits collected."""
         while not self._over.wait(SWEEP_SECONDS):
             try:
                 self.stack.cli("sweep", "run", "ethereum", "--as", "soak")
             except (DaemonFailed, OSError):
                 continue  # the database is down today
+
+    def _clean_pool(self) -> None:
+        """An operator of monerod has it forget what a deep reorganisation has made impossible; to the very end."""
+        while not self._ended.wait(POOL_SECONDS):
+            with contextlib.suppress(*NODE_TROUBLE):
+                self.chaos.others["impossible in monerod's pool, forgotten"] += self.world.monero.forget_impossible()
 
     def _report(self) -> None:
         begun = time.monotonic()
