@@ -24,7 +24,6 @@ from ledger.errors import (
     InsufficientHotFunds,
     InvalidAddress,
     InvalidInput,
-    NodeNotReady,
     SigningHalted,
     WalletBusy,
 )
@@ -228,7 +227,7 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
     signer = services.require_signer()
     known = signer.known(row.public_id)
     left = known is not None and known.left  # a worker died just before it committed the intent
-    if frozen:
+    if frozen and not left:  # afterwards it goes forward only: nothing could let it go any more
         return declined("account_frozen")
     if paused is not None and not left and not proposal_of(row).spends:  # no coins: others queue behind its nonce
         return declined("paused", paused)
@@ -246,5 +245,3 @@ def _commit_intent(tx: Tx, row: Row[Any], head: Head) -> None:
     second_line.note(tx, row.chain, head)
     payment_books.post_intent(tx, row)
     payment_books.project(tx, row.id, "broadcast")
-    if contents(tx, row).frozen:  # since the step began; its withdrawals are locked now
-        raise NodeNotReady("an account, or a withdrawal's money, was frozen in this moment")

@@ -15,8 +15,9 @@ from jobs import transfers, withdrawal
 from jobs.explain import explain
 from ledger import accounts
 from ledger.db import Tx
-from ledger.errors import AccountFrozen, InsufficientFunds, StateConflict
+from ledger.errors import AccountFrozen, InsufficientFunds, LeaseLost, StateConflict
 from ledger.schema import deposit, frozen_part
+from tests.clock import end_leases
 from tests.flows.engine import Engine
 from tests.flows.escrow_desk import Desk
 from wallets.protocol import Output
@@ -205,28 +206,31 @@ def test_a_signed_payment_of_which_nothing_is_out_waits_for_the_deposit(desk: De
     desk.check()
 
 
-def test_what_is_frozen_while_its_payment_commits_to_be_sent_is_not_sent(
+def test_a_payment_whose_worker_died_at_the_pivot_goes_on_although_its_account_is_frozen_since(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The step has read that all may go; before it writes, the deposit leaves and the account may spend nothing."""
+    """The signer's record says that it may have left: it can never be let go, and others wait in it."""
     engine, real = desk.engine, desk.engine.database.run
     payee = engine.chain.outside_address()
     row_id = engine.withdraw(engine.funded(500_000), 300_000, payee)
     owner = engine.row(withdrawal.withdrawal, row_id).account_id
 
-    def freeze_first(unit: Callable[[Tx], Any], name: str) -> Any:
+    def dies(unit: Callable[[Tx], Any], name: str) -> Any:
         if name == "payment.signed.finish":
-            real(lambda tx: accounts.freeze(tx, owner, "reorg_debt"), "test_freeze")
+            raise LeaseLost("as after a crash")
         return real(unit, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.database, "run", freeze_first)
-        engine.tick(3)
-    assert engine.state(row_id) == "queued"
-    assert engine.chain.received(payee) == 0
-    desk.run(lambda tx: accounts.unfreeze(tx, owner, "reorg_debt"))
-    engine.tick(2)
+        patch.setattr(engine.database, "run", dies)
+        engine.tick()
+    assert engine.payment_of(row_id).state == "signed"
+    desk.run(lambda tx: accounts.freeze(tx, owner, "reorg_debt"))
+    desk.run(lambda tx: end_leases(tx.execute))
+    engine.tick()
     assert engine.state(row_id) == "broadcast"
+    engine.chain.mine(1)
+    assert engine.chain.received(payee) == 300_000
+    engine.tick()
     desk.check()
 
 

@@ -63,13 +63,6 @@ REORGS: tuple[Guard, ...] = (
         (f"{_DEPENDANTS}::test_a_signed_payment_of_which_nothing_is_out_waits_for_the_deposit[sqlite]",),
     ),
     Guard(
-        "nothing frozen is committed to be sent",
-        "vanished deposits",
-        "the second look, in the transaction that commits the intent",
-        (Edit("jobs/payment/build.py", "    if contents(tx, row).frozen:  # since", "    if False:  # since"),),
-        (f"{_DEPENDANTS}::test_what_is_frozen_while_its_payment_commits_to_be_sent_is_not_sent[sqlite]",),
-    ),
-    Guard(
         "a deposit that is back thaws what it had paid for",
         "vanished deposits",
         "nobody is told that it is back",
