@@ -62,9 +62,9 @@ def ledger(world: World) -> Owned:
 def books(world: World) -> list[str]:
     """I1, I2: postings balance by construction; each balance row is the sum of its postings, and never negative."""
     posted = ledger(world)
-    query = "SELECT a.account_id, a.kind, a.asset, b.units FROM balance b JOIN ledger_account a ON a.id = b.ledger_account_id"
+    balances = "SELECT a.account_id, a.kind, a.asset, b.units FROM balance b JOIN ledger_account a"
     found = []
-    for owner, kind, asset, text in world.rows(query):
+    for owner, kind, asset, text in world.rows(f"{balances} ON a.id = b.ledger_account_id"):
         there = posted[owner, kind, asset] * (-1 if kind in _DEBIT_NORMAL else 1)
         if units(text) != there or there < 0:
             found.append(f"I2: account {owner} {kind} {asset}: its row says {units(text)}, its postings {there}")
@@ -197,8 +197,13 @@ def accounts(world: World) -> list[str]:
 
 def quiet(world: World) -> list[str]:
     """I5, I9: nobody holds a lease, nothing is paused or halted, no alarm that chains do not explain."""
-    found = [f"I5: lease {name} is held" for (name,) in world.rows(f"SELECT name FROM lease WHERE until > {world.now_us}")]
-    found += [f"I9: {flow} of {code} is paused: {why}" for code, flow, why in world.rows("SELECT asset, flow, reason FROM pause")]
+    found = [
+        f"I5: lease {name} is held" for (name,) in world.rows(f"SELECT name FROM lease WHERE until > {world.now_us}")
+    ]
+    found += [
+        f"I9: {flow} of {code} is paused: {why}"
+        for code, flow, why in world.rows("SELECT asset, flow, reason FROM pause")
+    ]
     found += [f"I9: {chain} is halted: {why}" for chain, why in world.rows("SELECT chain, reason FROM halt")]
     for name, subject, detail in world.rows("SELECT name, subject, detail FROM alarm"):
         if name not in _EXPECTED_ALARMS:

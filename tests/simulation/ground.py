@@ -66,7 +66,7 @@ class SeededIds(ledger.ids.Source):
     """Ids that a seed and the machine's clock decide."""
 
     def __init__(self, seed: str, database: MemoryDatabase) -> None:
-        self._rng = Random(seed)  # noqa: S311  # it is to be repeatable
+        self._rng = Random(seed)  # it is to be repeatable
         self._database = database
 
     def milliseconds(self) -> int:

@@ -101,6 +101,14 @@ class Shop:
         asked = self.new("a", unit, account=name, asset=code)
         return found[0] if asked.made else None
 
+    def payees(self, code: str) -> list[str]:
+        """Who was to be paid before."""
+        return [
+            each.facts["payee"]
+            for each in self.asked.values()
+            if each.facts.get("asset") == code and "payee" in each.facts
+        ]
+
     def attempt(self, what: str, unit: Unit) -> None:
         """A call that needs no repetition: cancelling, approving, rejecting."""
         asked = self.call(Asked(what, unit, {}))

@@ -131,7 +131,9 @@ class Trades:
             wish = Wish(account, reference, payee, back, rng.choice((0, 20_000)))
             return lambda tx: make(tx, world.ground.caller, quote_id, wish, self.shop.services)
 
-        self.shop.new("s", unit, sell=sell.code, buy=buy.code, units=ask.units, by="deposit" if by_deposit else "balance")
+        self.shop.new(
+            "s", unit, sell=sell.code, buy=buy.code, units=ask.units, by="deposit" if by_deposit else "balance"
+        )
 
     def close(self) -> None:
         """People come to an end with each other; rates are there for swaps that wait for them."""

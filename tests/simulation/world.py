@@ -12,39 +12,29 @@ from typing import Any
 
 import ledger.ids
 from jobs import bootstrap
-from jobs.resolve import payments as resolve_payments
 from jobs.saga import SECOND
 from jobs.services import Services
 from ledger import crashpoint
 from ledger.errors import CofferError, DatabaseError
-from ledger.types import sqlite_units
 from tests.simulation import ground as ground_module
 from tests.simulation.chains import SimChain, SimWallet
+from tests.simulation.ending import Ending
 from tests.simulation.ground import ASSETS, PREFIXES, UNIT, WALLETS, Ground, SeededIds
 from tests.simulation.machine import Died, Endless, Machine, Worker
 from tests.simulation.odds import Odds
 from tests.simulation.shop import Shop
 from tests.simulation.trades import Trades
+from tests.simulation.trouble import Trouble
 from wallets.protocol import Output
 
 #: Steps of a run's bad time: most runs are short, as many short ones find more than few long ones.
 STEPS = (8, 12, 12, 16, 16, 20, 24, 60)
-#: Jobs after which a drain that still moves is called endless.
-JOBS_MAX = 400
-ROUNDS_MAX = 14
-
 #: The rows that belong to a chain have its name in `chain`.
 _DUE = " UNION ALL ".join(
     f"SELECT '{kind}', id, due_at FROM \"{kind}\" WHERE due_at <= :now AND lease_until <= :now"
     for kind in ("deposit", "payment", "escrow", "swap")
 )
 _SOONEST = "SELECT min(due_at) FROM (" + _DUE.replace("<= :now AND lease_until <= :now", "> :now") + ")"
-
-
-_DEBTS = (
-    "SELECT o.reference, a.asset, b.units FROM balance b JOIN ledger_account a ON a.id = b.ledger_account_id"
-    f" JOIN account o ON o.id = a.account_id WHERE a.kind = 'receivable' AND b.units > '{sqlite_units(0)}'"
-)
 
 
 @dataclass
@@ -60,7 +50,7 @@ class World(Machine):
     """The machine with everything on it."""
 
     def __init__(self, seed: int, ground: Ground) -> None:
-        rng = Random(seed)  # noqa: S311  # it is to be repeatable
+        rng = Random(seed)  # it is to be repeatable
         super().__init__(rng, Odds.drawn(rng), ground.clock[0], ground.database)
         self.ground = ground
         self.seed = seed
@@ -82,8 +72,9 @@ class World(Machine):
         }
         self.shop = Shop(self, ground, self._services())
         self.trades = Trades(self) if rng.random() < 0.35 else None
+        self.trouble = Trouble(self)
         self.mail: list[tuple[str, int]] = []  #: wake-ups on their way
-        self.scanned = {name: "" for name in self.used}
+        self.scanned = dict.fromkeys(self.used, "")
         self.workers = [self._worker(number) for number in range(1, rng.choice((1, 2, 2, 3)) + 1)]
 
     # Processes
@@ -145,29 +136,18 @@ class World(Machine):
     def waiting(self) -> list[Worker]:
         return [worker for worker in self.workers if not worker.idle]
 
+    def waits(self) -> bool:
+        """Whether a withdrawal is in no payment yet."""
+        return bool(self.rows("SELECT 1 FROM withdrawal WHERE state = 'queued' AND payment_id IS NULL LIMIT 1"))
+
     # The bad time
 
     def play(self) -> None:
         self.shopping()
         for _ in range(self.rng.choice(STEPS)):
-            self._trouble()
+            self.trouble.befall()
             act = self.rng.choices(_ACTS, _WEIGHTS)[0]
             act(self)
-
-    def _trouble(self) -> None:
-        odds, roll = self.odds, self.rng.random()
-        for chance, act in (
-            (odds.reorg, self._reorg),
-            (odds.forget, self._forget),
-            (odds.haunt, self._haunt),
-            (odds.replace, self._replace),
-            (odds.jump, self._jump),
-            (odds.down, self._down),
-        ):
-            if roll < chance:
-                act()
-                return
-            roll -= chance
 
     def work(self) -> None:
         """A worker takes a wake-up, or what it finds due, or goes on with what it waits in."""
@@ -194,7 +174,7 @@ class World(Machine):
         """A periodic task: mostly one that has something to do."""
         chain = self.rng.choice(self.used)
         sight = self._sight(chain)
-        weights = (20 if sight != self.scanned[chain] else 0, 12 if self._waits() else 0, 0.3, 0.3, 5)
+        weights = (20 if sight != self.scanned[chain] else 0, 12 if self.waits() else 0, 0.3, 0.3, 5)
         kind = self.rng.choices(("scan", "batch", "relock", "reconcile", "rest"), weights)[0]
         if kind == "rest":
             self._stir(chain)
@@ -225,7 +205,7 @@ class World(Machine):
         if kind == "pay":
             self._pay(rng.choice(names), code)
         elif kind == "withdraw":
-            earlier = [a.facts["payee"] for a in self.shop.asked.values() if a.facts.get("asset") == code and "payee" in a.facts]
+            earlier = self.shop.payees(code)
             payee = rng.choice(earlier) if earlier and rng.random() < 0.2 else self.outside(code)
             self.shop.withdraw(rng.choice(names), code, self.shop.coins(code), payee, rng.choice(("balance", "amount")))
         elif kind == "transfer":
@@ -295,186 +275,6 @@ class World(Machine):
         else:
             self.resume(worker)
 
-    # Trouble
-
-    def _reorg(self) -> None:
-        chain = self.chains[self.rng.choice(self.used)]
-        depth = self.rng.choice((1, 1, 2, 2, 3, 4, 6, 9))
-        with chain.state() as s:
-            held = [txid for block in s.blocks[-depth:] for txid in block.txids]
-        fates = {txid: self.rng.choice(("back", "back", "gone", "gone", "spent")) for txid in held}
-        ours = self._paying()
-        gone = [t for t, fate in fates.items() if fate == "gone"]
-        spent = [t for t, fate in fates.items() if fate == "spent" and t not in ours]
-        spent = [t for t in spent if not _descends(chain, t, spent)]
-        tip = chain.reorg(depth, gone=gone, double_spent=spent)
-        self.count("reorgs")
-        self.tell(f"{chain.name}: reorg of {depth} to {tip.height}, gone {_short(gone)}, double spent {_short(spent)}")
-
-    def _paying(self) -> set[str]:
-        """Transactions that spend our own coins: nobody else can sign another in their place."""
-        return {row[0] for row in self.rows("SELECT txid FROM candidate")}
-
-    def _forget(self) -> None:
-        chain = self.chains[self.rng.choice(self.used)]
-        if chain.pool:
-            txid = self.rng.choice(chain.pool)
-            chain.evict(txid)
-            self.count("evictions")
-            self.tell(f"{chain.name}: the pool forgets {txid[:8]}")
-
-    def _haunt(self) -> None:
-        """What was sent before, or was paid by somebody before, comes in again."""
-        chain = self.chains[self.rng.choice(self.used)]
-        with chain.state() as s:
-            outside = [tx for tx in s.txs.values() if tx.inputs and tx.inputs[0].startswith("outside:")]
-        before = [*chain.sent.values(), *chain.late, *outside[-5:]]
-        chain.late.clear()
-        if before:
-            tx = self.rng.choice(before)
-            if chain.haunt(tx):
-                self.count("hauntings")
-                self.tell(f"{chain.name}: {tx.txid[:8]} comes in again")
-
-    def _replace(self) -> None:
-        chain = self.chains[self.rng.choice(self.used)]
-        mine = [txid for txid in chain.pool if chain.transaction(txid).inputs[0].startswith("outside:")]
-        if mine:
-            old = chain.transaction(self.rng.choice(mine))
-            outputs: tuple[Output, ...] = ()
-            if self.rng.random() < 0.6:
-                outputs = (Output(old.outputs[0].address, old.outputs[0].units + self.rng.choice((-11, 11, 1000))),)
-            txid = chain.replace(old.txid, *outputs)
-            self.count("replacements")
-            self.tell(f"{chain.name}: {old.txid[:8]} is replaced by {txid[:8]}")
-
-    def _jump(self) -> None:
-        self.jump(self.rng.choice((-3600, -60, -20, 20, 60, 3600, 90_000)) * SECOND)
-
-    def _down(self) -> None:
-        chain = self.chains[self.rng.choice(self.used)]
-        with chain.state() as s:
-            well = s.reachable and s.unready is None
-        if not well:
-            chain.up()
-        elif self.rng.random() < 0.5:
-            chain.down()
-        else:
-            chain.unready("syncing")
-        self.tell(f"{chain.name}: the node is {'not well' if well else 'well'}")
-
-    # The end
-
-    def drain(self) -> None:
-        """No more trouble: everybody finishes, blocks come, hours pass, and an operator decides what is left."""
-        self.odds.end()
-        for worker in list(self.workers):
-            while not worker.idle:
-                self.resume(worker)
-        for chain in self.chains.values():
-            chain.up()
-            with chain.state(write=True) as s:
-                s.lies.clear()
-                s.rate = None
-        self.shop.repeat()
-        self.tell("no more trouble")
-        self.forward(self.behind_us)  # what was due before the clock was set back is due when it has caught up
-        final = self.rng.random() < 0.15
-        for number in range(ROUNDS_MAX):
-            self._round()
-            if number and self._ended(final):
-                return
-        raise Endless(f"still open: {self._open_rows()}")
-
-    def _round(self) -> None:
-        self.forward(700 * SECOND)
-        if self.trades is not None:
-            self.trades.close()
-        self._watchers("scan")
-        self._do_all()
-        self._decide_all()
-        if self._waits():
-            self._watchers("batch")
-            self._do_all()
-        self._operate()
-        for name in self.used:
-            self.chains[name].mine(110)
-
-    def _watchers(self, work: str) -> None:
-        for name in self.used:
-            self.task(self.workers[0], f"{work}:{name}")
-
-    def _do_all(self) -> None:
-        """All that is due or woken, until nothing is."""
-        for _ in range(JOBS_MAX):
-            due = self.due()
-            if not due:
-                self.mail.clear()
-                return
-            for kind, row_id in due:
-                self.advance(self.workers[0], kind, row_id)
-        raise Endless(f"always due: {self.due()}")
-
-    def _waits(self) -> bool:
-        return bool(self.rows("SELECT 1 FROM withdrawal WHERE state = 'queued' AND payment_id IS NULL LIMIT 1"))
-
-    def _decide_all(self) -> None:
-        for row_id, _ in self.rows("SELECT id, state FROM withdrawal WHERE state = 'pending_approval'"):
-            for person in ("dan", "eve"):
-                self.shop.decide(row_id, "approve", person)
-
-    def _operate(self) -> None:
-        """What runbooks tell people to do: decide what is in review by the chain's proof, refill a hot wallet."""
-        for public_id, state in self.rows("SELECT public_id, state FROM payment WHERE state = 'review'"):
-            self._resolve(public_id)
-        short = self.rows("SELECT DISTINCT asset FROM withdrawal WHERE status_reason = 'insufficient_hot_funds'")
-        for (code,) in short:
-            self.pay_house(code)
-        for name, code, text in self.rows(_DEBTS):
-            self._repay(name, code, int(text) - 10**39)
-
-    def _repay(self, name: str, code: str, units: int) -> None:
-        """Who owes the house after a reorganisation pays, and is free again."""
-        chain = self.chains["bitcoin" if code == "BTC" else "monero"]
-        chain.pay(Output(self.ground.addresses[name, code], units + UNIT[code]))
-        self.tell(f"{name} pays a debt of {units} {code}")
-
-    def _resolve(self, public_id: str) -> None:
-        def read(tx: Any) -> Any:
-            return resolve_payments.needs_proof(tx, public_id)
-
-        choice = self.rng.choice(("retry", "refund"))
-        with suppress(CofferError):
-            row, asked = self.database.read(read)
-            proof = resolve_payments.prove(self.workers[0].services, row, asked)
-            self.database.run(
-                lambda tx: resolve_payments.resolve_payment(tx, public_id, choice, proof, "operator"), "resolve"
-            )
-            self.count("reviews decided")
-            self.tell(f"operator: {choice} {public_id}")
-            return
-        with suppress(CofferError):
-            self.database.run(lambda tx: resolve_payments.recheck_payment(tx, public_id, "operator"), "recheck")
-            self.tell(f"operator: recheck {public_id}")
-
-    def _open_rows(self, final: bool = True) -> list[Any]:
-        """Rows that are not where they stay; without `final`, what no more than time is missing to counts as ended."""
-        deep = "" if final else ", 'settled', 'credited'"
-        return self.rows(
-            "SELECT 'withdrawal', id, state, status_reason FROM withdrawal"
-            " WHERE state NOT IN ('completed', 'failed', 'rejected', 'cancelled')"
-            " UNION ALL SELECT 'escrow', id, state, status_reason FROM escrow"
-            " WHERE state IN ('awaiting_funds', 'funded', 'disputed')"
-            " UNION ALL SELECT 'swap', id, state, status_reason FROM swap"
-            " WHERE state NOT IN ('completed', 'refunded', 'expired', 'failed')"
-            f" UNION ALL SELECT 'payment', id, state, status_reason FROM payment WHERE state NOT IN ('final', 'dead'{deep})"
-            " UNION ALL SELECT 'deposit', id, state, status_reason FROM deposit"
-            f" WHERE state NOT IN ('final', 'reversed', 'ignored', 'held'{deep})"
-        )
-
-    def _ended(self, final: bool) -> bool:
-        return not self._open_rows(final) and not self._waits()
-
 
 def _whole(chain: SimChain, some: list[str] | None) -> list[str] | None:
     """A block holds no child without its parent."""
@@ -489,15 +289,6 @@ def _whole(chain: SimChain, some: list[str] | None) -> list[str] | None:
     return chosen
 
 
-def _descends(chain: SimChain, txid: str, others: list[str]) -> bool:
-    with chain.state() as s:
-        return any(txid != other and txid in s.family([other]) for other in others)
-
-
-def _short(txids: list[str]) -> list[str]:
-    return [txid[:8] for txid in txids]
-
-
 _ACTS: tuple[Callable[[World], None], ...] = (World.work, World.shopping, World.mine, World.pass_time, World.meddle)
 _WEIGHTS = (10, 2.5, 2.5, 2, 0.5)
 
@@ -509,7 +300,7 @@ def play(seed: int, check: Callable[[World], list[str]]) -> Result:
     result = Result(seed)
     try:
         world.play()
-        world.drain()
+        Ending(world).come()
         result.violations = check(world)
     except Endless as error:
         result.violations = [f"I5: {error}"]
