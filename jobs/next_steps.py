@@ -76,7 +76,7 @@ def _withdrawal(tx: Tx, row: Row[Any]) -> list[str]:
 def _payment(tx: Tx, row: Row[Any]) -> list[str]:
     command = f"coffer payments {{}} {row.public_id}"
     if row.state == "review":
-        return _in_review(row, command)
+        return [*_halted(tx, row.chain), *_in_review(row, command)]
     if row.state in ("broadcast", "confirming") and row.height is None:
         return [*_node(tx, row), f"{command.format('bump')}   offers a higher fee on the same inputs or nonce"]
     if row.state in ("building", "reserved", "signed"):
@@ -179,9 +179,13 @@ def _paused(tx: Tx, asset: str, flow: str) -> list[str]:
     steps = [] if why is None else [f"coffer resume {asset} {flow}   once its cause is gone: {why}"]
     if flow not in pauses.SIGNED:
         return steps
-    chain = tx.value(select(asset_table.c.chain).where(asset_table.c.code == asset))
-    return steps + [
-        f"coffer lift-halt {chain} {cause}   once you know what it is: {why}" for cause, why in halts.all_of(tx, chain)
+    return steps + _halted(tx, tx.value(select(asset_table.c.chain).where(asset_table.c.code == asset)))
+
+
+def _halted(tx: Tx, chain: str) -> list[str]:
+    return [
+        f"coffer lift-halt {chain} {cause} --reason ...   once you know what it is: {why}"
+        for cause, why in halts.all_of(tx, chain)
     ]
 
 

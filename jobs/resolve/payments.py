@@ -102,11 +102,12 @@ def prove(services: Services, row: Row[Any], asked: Sequence[Row[Any]]) -> Proof
 
 
 def resolve_payment(tx: Tx, public_id: str, choice: str, proof: Proof, actor: str) -> None:
-    """End a payment in review: `retry` (its withdrawals back to the queue), `refund`, or `paid`.
+    """End a payment in review: `retry` (its withdrawals back to the queue), `refund`, `aside` (they stay in review, to
+    be decided one by one), or `paid`.
 
-    The first two only with the chain's proof that no candidate can ever confirm, that it reverted for good, or that it
-    is in the chain for good and moved nothing; or when it never was sent. `paid` only for one that is in the chain for
-    good, did something else than it says, and took all that it was to take.
+    The first three only with the chain's proof that no candidate can ever confirm, that it reverted for good, or that
+    it is in the chain for good and moved nothing; or when it never was sent. `paid` only for one that is in the chain
+    for good, did something else than it says, and took all that it was to take.
     """
     row, asked = needs_proof(tx, public_id)
     if row.version != proof.version or {c.txid for c in asked} != proof.sights.keys():
@@ -116,7 +117,9 @@ def resolve_payment(tx: Tx, public_id: str, choice: str, proof: Proof, actor: st
         _pay(tx, row, mined, proof, actor)
         return
     reason, values = _let_go(row, asked, mined, proof)
-    values |= {"state": "releasing", "status_reason": reason, "resolution": choice, "due_at": tx.now, "crashes": 0}
+    halts.check(tx, row.chain)  # it would wait in `releasing`, out of the operator's hands
+    resolution = None if choice == "aside" else choice  # withdrawals in review stay there unless told otherwise
+    values |= {"state": "releasing", "status_reason": reason, "resolution": resolution, "due_at": tx.now, "crashes": 0}
     write(tx, payment, row, values)
     history.note(tx, "payment", row.id, row.state, "releasing", reason, actor)
     told = {txid: {"state": str(s.state), "depth": s.depth} for txid, s in proof.sights.items()}

@@ -147,6 +147,9 @@ def test_a_payment_is_let_go_only_when_the_chain_proves_it_dead(here: Installati
     here.chain.up()
     assert here.engine.payment_of(row_id).state == "review"
     here.engine.tick()
+    assert "resource_moved" in here.refused("payments", "resolve", name, choice)  # whose keys made that other one?
+    assert any("lift-halt bitcoin resource_moved" in step for step in steps(here, name))
+    here.said("lift-halt", "bitcoin", "resource_moved", "--reason", "a drill")
     here.said("payments", "resolve", name, choice, "--as", "alice")
     assert acts(here)[-1] == ("operator:alice", f"payment.{choice[2:]}", name)
     here.engine.tick(2)
@@ -394,6 +397,10 @@ def in_review(here: Installation, row_id: int) -> str:
     values = {"state": "review", "status_reason": "crashed_repeatedly", "due_at": None}
     here.database.run(lambda tx: tx.execute(update(payment).values(values)), "test")
     return str(here.engine.payment_of(row_id).public_id)
+
+
+def steps(here: Installation, name: str) -> list[str]:
+    return list(json.loads(here.said("explain", name, "--json"))["next_steps"])
 
 
 def payment_state(here: Installation, name: str) -> str:
