@@ -171,9 +171,10 @@ class Monero(Chain):
             self.node.generate(depth + 1, self.payer.address)
             return len(gone)
 
-    def forget_impossible(self) -> int:
-        """A deep reorganisation leaves transactions in the pool whose rings name outputs that are elsewhere now. The
-        node tries each once and keeps it for a week; its operator has it forget them. How many they were."""
+    def forget_given_up(self) -> int:
+        """A deep reorganisation puts transactions back into the pool that are not valid while the chain is so short.
+        monerod tries each once, never again while the block of that try stands, and keeps it for a week: its operator
+        has it forget them, and who needs them sends them again. How many they were."""
         with self.lock:
             waiting = self.node.rpc.post("get_transaction_pool", {}).get("transactions", [])
             broken = [

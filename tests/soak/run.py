@@ -140,10 +140,10 @@ class Soak:
                 continue  # the database is down today
 
     def _clean_pool(self) -> None:
-        """An operator of monerod has it forget what a deep reorganisation has made impossible; to the very end."""
+        """An operator of monerod has it forget what it has given up after a deep reorganisation; to the very end."""
         while not self._ended.wait(POOL_SECONDS):
             with contextlib.suppress(*NODE_TROUBLE):
-                self.chaos.others["impossible in monerod's pool, forgotten"] += self.world.monero.forget_impossible()
+                self.chaos.others["given up in monerod's pool, forgotten"] += self.world.monero.forget_given_up()
 
     def _report(self) -> None:
         begun = time.monotonic()
