@@ -12,13 +12,15 @@ CHAIN ?= all
 ONLY ?=
 MINUTES ?= 60
 SEED ?= 1
+SEEDS ?= 0..999
+WORKERS ?= 1
 PY := .venv/bin/python
 
 # Everything, all pairs, all of the flows that are named, or what fits.
 HOW_MUCH = $(if $(filter 1,$(FULL)),--full,$(if $(PAIRS),--all-pairs,$(if $(ONLY),,--budget $(BUDGET))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up bench faults soak bad-days guards check
+.PHONY: help demo test up bench faults simulate soak bad-days guards check
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,10 @@ faults:  ## die at crash points, start again, check the invariants (20 min; BUDG
 guards:  ## take each guard out of a copy of the code, and demand that its tests fail (ONLY=text)
 	@scripts/setup test
 	@TMPDIR=$$(scripts/scratch) $(PY) -m tests.guards $(foreach text,$(ONLY),--only "$(text)")
+
+simulate:  ## the engine on a seed: every clock, death, lie and reorganisation by chance (SEEDS=0..999 WORKERS=1)
+	@scripts/setup test
+	@TMPDIR=$$(scripts/scratch) $(PY) -m tests.simulation --seeds $(SEEDS) --workers $(WORKERS)
 
 soak:  ## traffic on three chains while all is killed, cut off, slowed (MINUTES=60 SEED=1 DB=mariadb)
 	@scripts/setup test

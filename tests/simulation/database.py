@@ -48,7 +48,7 @@ class _Connection(sqlite3.Connection):
 
 
 class MemoryDatabase(Database):
-    """`clock` tells the time; `before` is called before each unit of work and each read, where others may come first."""
+    """`clock` tells the time; `before` is called before each unit of work and each read, where others may run."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
