@@ -95,6 +95,7 @@ def recheck(payment_id: str, actor: str) -> None:
 @click.argument("payment_id")
 @click.option("--retry", "choice", flag_value="retry", help="Pay its withdrawals anew.")
 @click.option("--refund", "choice", flag_value="refund", help="Give their money back.")
+@click.option("--aside", "choice", flag_value="aside", help="Leave its withdrawals in review: each may have been paid.")
 @click.option(
     "--paid", "choice", flag_value="paid", help="It did something else than it says, and took all that it had to."
 )
@@ -103,11 +104,12 @@ def resolve_(payment_id: str, choice: str | None, actor: str) -> None:
     """End a payment in review. Its node is asked now, and a choice that does not fit what the chain shows is refused:
     every candidate must be proven dead or none ever sent, or it must be in the chain for good."""
     if choice is None:
-        raise click.UsageError("say one of --retry, --refund, --paid")
+        raise click.UsageError("say one of --retry, --refund, --aside, --paid")
     patiently(lambda: _resolve(payment_id, choice, actor))
     told = {
         "retry": "is let go; its withdrawals, if it had any, are queued again",
         "refund": "is let go; its withdrawals, if it had any, get their money back",
+        "aside": "is let go; its withdrawals stay in review",
         "paid": "is booked as the chain shows it",
     }
     click.echo(f"{payment_id} {told[choice]}")

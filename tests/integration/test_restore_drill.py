@@ -149,7 +149,7 @@ def test_after_everything_was_lost_nobody_is_paid_twice_and_nothing_is_lost(day:
         stack.cli("quarantine", "give", home, str(account["id"]), "--asset", coin.code)
     wanted = {coin.code: Decimal(DROP[coin]) for coin in homes}
     found = {code: Decimal(amount) for code, amount in day.shop.available(str(account["id"])).items()}
-    assert found == wanted
+    assert {code: amount for code, amount in found.items() if amount} == wanted
 
 
 def unsettled(day: Day, ids: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from ledger.schema import account, deposit, pause, withdrawal
 from tests.flows.engine import Engine
 from tests.ops.installation import Installation
 from wallets.fake.chain import Lie
+from wallets.fake.model import WalletState
 
 Installer = Callable[..., Installation]
 
@@ -187,6 +188,33 @@ def test_a_fee_that_was_raised_since_is_known_again(drill: Drill) -> None:
     drill.engine.check_invariants()
 
 
+def test_a_fee_that_was_raised_since_is_not_paid_again_where_nobody_knows_of_it(drill: Drill) -> None:
+    """Without the signer's record the chain seems to have paid somebody else: a person looks at the payee."""
+    rich = drill.engine.funded(9_000_000)
+    raised = drill.withdraw(rich, 200_000)
+    drill.engine.tick()
+    drill.shop.said("backup", drill.backup_folder)
+    drill.shop.said("payments", "bump", drill.engine.payment_of(raised).public_id)
+    drill.engine.tick(2)
+    (second,) = drill.shop.chain.pool
+    drill.mine(6)
+    drill.lose(record=True)
+    drill.restore()
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the payee has it")
+    drill.mine(110)
+    assert drill.state(raised) == ("review", "inputs_spent")
+    drill.shop.said("payments", "resolve", drill.engine.payment_of(raised).public_id, "--aside")
+    drill.engine.tick(2)
+    assert drill.state(raised)[0] == "review"
+    drill.shop.said(
+        "withdrawals", "resolve", drill.engine.row(withdrawal, raised).public_id, "--paid", second, "--by-word"
+    )
+    drill.mine(6)
+    assert drill.received() == drill.payees
+    fee = drill.shop.chain.transaction(second).fee_units
+    assert reconcile(drill.engine.services, "bitcoin")[0].unexplained_units == -fee
+
+
 def test_money_that_came_to_addresses_given_out_since_is_credited(drill: Drill) -> None:
     backed_up(drill)
     home = lost_life(drill)
@@ -282,6 +310,21 @@ def test_a_node_that_knows_less_than_the_backup_is_waited_for(drill: Drill, tmp_
     drill.shop.said("restore", f"{folder}-2")
     refused = drill.shop.refused("quarantine", "lift", "bitcoin", "--accept", "in a hurry")
     assert "before it has caught up" in refused
+
+
+def test_a_wallet_that_is_older_than_the_database_finds_all_that_is_its_own(drill: Drill) -> None:
+    """As old as can be: made anew from its seed, it has no address and has seen nothing."""
+    backed_up(drill)
+    drill.mine(6)
+    drill.shop.said("backup", f"{drill.backup_folder}-2")
+    drill.lose(record=False)
+    with drill.shop.chain.state(write=True) as s:
+        s.wallets["coffer"] = WalletState("fakepub:coffer")
+    said = drill.shop.said("restore", f"{drill.backup_folder}-2")
+    assert "one lay there" in said
+    found = json.loads(drill.shop.coffer("quarantine", "--json").stdout)[0]
+    assert [finding for finding in found["findings"] if finding["open"]] == []
+    assert found["reports"][0]["unexplained_units"] == 0
 
 
 def test_deposits_are_credited_and_nothing_moves_between_customers_in_quarantine(drill: Drill) -> None:
