@@ -422,12 +422,16 @@ SCENARIOS = (
             "flows/test_yesterdays_database.py::test_a_shop_that_repeats_the_call_that_a_restored_database_lost_is_not_paid_again",
             "flows/test_yesterdays_database.py::test_a_withdrawal_that_a_restored_database_has_unpaid_is_not_paid_again",
             "flows/test_yesterdays_database.py::test_bytes_that_were_let_go_are_not_sent_by_an_older_database",
+            "integration/test_restore_drill.py::test_after_everything_was_lost_nobody_is_paid_twice_and_nothing_is_lost",
+            "ops/test_backup.py::test_what_is_restored_is_in_quarantine_from_its_first_moment",
+            "ops/test_backup_drill.py::test_a_fee_that_was_raised_since_is_known_again",
+            "ops/test_backup_drill.py::test_after_a_restore_nobody_is_paid_twice",
+            "ops/test_backup_drill.py::test_an_address_of_the_lost_life_is_given_to_nobody_else",
+            "ops/test_backup_drill.py::test_in_the_end_every_book_is_right_again",
+            "ops/test_backup_drill.py::test_money_that_came_to_addresses_given_out_since_is_credited",
+            "ops/test_backup_drill.py::test_what_was_committed_but_never_seen_stays_here_until_the_quarantine_is_lifted",
             "unit/test_signer.py::test_one_withdrawal_is_not_signed_in_two_payments",
             "unit/test_signer.py::test_the_same_payment_to_others_is_refused",
-        ),
-        lacks=(
-            "the quarantine, and `restore --verify`, are not in this table yet; shown is that the signer's own "
-            "record refuses what the lost life had signed"
         ),
     ),
     Scenario(

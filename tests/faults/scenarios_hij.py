@@ -246,7 +246,11 @@ SCENARIOS = (
             "chain/test_monero_reorg.py::test_a_cursor_whose_block_the_node_never_had_is_refused_and_a_later_one_is_waited_for",
             "flows/test_deposits.py::test_a_node_that_lost_its_last_blocks_takes_nothing_back",
             "flows/test_tampering.py::test_a_database_from_before_the_coins_were_chosen_pays_nobody_twice",
+            "ops/test_backup.py::test_a_log_that_an_old_database_left_behind_is_not_read_into_the_new_one",
+            "ops/test_backup.py::test_a_signers_record_that_is_older_than_the_backup_is_refused",
+            "ops/test_backup_drill.py::test_a_database_that_came_back_in_another_way_is_put_into_quarantine_by_hand",
+            "ops/test_backup_drill.py::test_a_node_that_knows_less_than_the_backup_is_waited_for",
+            "ops/test_backup_drill.py::test_a_wallet_that_is_older_than_the_database_finds_all_that_is_its_own",
         ),
-        lacks="the comparison before anything is signed is that of `restore --verify`, not in this table yet",
     ),
 )
