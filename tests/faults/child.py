@@ -109,7 +109,7 @@ def _arm(job: Job, twins: Twins | None) -> None:
     if twins is None:
         crashpoint.arm(job.crashpoint, job.log)
     else:
-        twins.arm(job.log, CHILD_SECONDS)
+        twins.arm(job.place.path, job.log, CHILD_SECONDS)
 
 
 def _world(job: Job, twins: Twins | None) -> World:

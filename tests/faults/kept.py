@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select
 
 from ledger.db import Database
 from ledger.schema import metadata
+from tests.faults import moments
 from tests.faults.place import Place
 
 _ROWS = "rows.pickle"
@@ -22,6 +23,9 @@ _TABLES = metadata.sorted_tables
 #: Made anew by whoever opens the files: the index of a write-ahead log, and locks.
 _ASIDE = ("-shm", "-turn", ".lock")
 _PASSING = shutil.ignore_patterns(*(f"*{name}" for name in _ASIDE))
+_HEARD = ("heard.log", "orders.log")
+#: What no start reads, or reads as a moment only.
+_NO_STATE = (*_ASIDE, ".log", moments.FILE)
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -48,7 +52,7 @@ def fingerprint(place: Place) -> int:
         return time.monotonic_ns()
     value = 0
     for path in sorted(place.path.rglob("*")):
-        if path.is_file() and path.suffix != ".log" and not path.name.endswith(_ASIDE):
+        if path.is_file() and (path.name in _HEARD or not path.name.endswith(_NO_STATE)):
             value = zlib.crc32(path.read_bytes(), zlib.crc32(path.name.encode(), value))
     return value
 

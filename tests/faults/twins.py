@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger import crashpoint
+from tests.faults import moments
 from tests.faults.world import World
 
 #: What `os._exit(137)` looks like from outside; the same as SIGKILL to a shell.
@@ -30,7 +31,7 @@ class Twins:
         self._said, self._tell = os.pipe()
         self._wait, self._go = os.pipe()
 
-    def arm(self, log: str | None, seconds: int) -> None:
+    def arm(self, case: Path, log: str | None, seconds: int) -> None:
         """In the child: be replaced by a twin at each place from here on. None may hang for longer than `seconds`."""
         passed: Counter[str] = Counter()
 
@@ -39,12 +40,14 @@ class Twins:
             if log is not None:
                 with Path(log).open("a") as file:
                     file.write(f"{name}\n")
+            died = moments.note_death(case)
             twin = os.fork()
             if twin:
                 os.write(self._tell, f"{name}#{passed[name]} {twin}\n".encode())
                 os._exit(KILLED)
             signal.alarm(seconds)
             os.read(self._wait, 1)
+            moments.slept_since(died)
 
         crashpoint.listen(die)
 

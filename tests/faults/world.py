@@ -27,6 +27,7 @@ from ledger.money import Asset, format_units
 from ledger.schema import address, chain, index_counter, payment, project, task, withdrawal
 from ledger.schema import asset as asset_table
 from tests.clock import end_leases
+from tests.faults import moments
 from tests.faults.client import Client
 from tests.faults.kinds import kind_of, settings_of
 from tests.faults.place import SECRET, Place
@@ -46,6 +47,7 @@ class World:
     """One start of Coffer. Making it opens the database and checks it; `open` adopts the wallet."""
 
     def __init__(self, place: Place, app: Flask | None = None) -> None:
+        moments.install(place.path)
         self._app = app
         self.kind = kind_of(place)
         self.chain = self.kind.chain
@@ -196,13 +198,9 @@ class World:
         raise AssertionError("the engine does not come to rest")
 
     def expire_leases(self) -> None:
-        """A start after a crash comes when the dead process's leases have run out, and not much later: however long its
-        wreck was kept, the chain was read lately."""
-        now = self.database.now()
+        """A start after a crash comes when the dead process's leases have run out."""
         with self.database.engine.begin() as connection:
             end_leases(connection.execute)
-            read = update(chain).where(chain.c.scanned_at.is_not(None))
-            connection.execute(read.values(scanned_at=now, health_at=now))
 
     def let_hours_pass(self) -> None:
         """Payments that are on their way have been so for long enough to be bumped."""

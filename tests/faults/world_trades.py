@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import Connection, Table, insert, update
+from sqlalchemy import Table, insert, update
 
 import exchanges.registry
 from exchanges.protocol import Hedging
@@ -15,9 +15,9 @@ from jobs import treasury
 from jobs.assets import DatabaseDirectory
 from jobs.hedge import resolve
 from jobs.swap import inventory
-from ledger.db import Database
 from ledger.money import format_units
 from ledger.schema import address, hedge, rate
+from tests.faults import moments
 from tests.faults.chain_trades import ORDERS, PRICES
 from tests.faults.place import Place
 from tests.faults.venue import FileVenue
@@ -39,7 +39,7 @@ class TradeWorld(World):
         self.services.desk = exchanges.registry.desk(self.settings)
         self._venue = FileVenue(place.path / ORDERS)
         self.services.hedging = Hedging(self._venue, "USD", {"BTC": Decimal(10)})
-        _set_clock(int(self.client.notes.get(_AHEAD, 0)))
+        moments.go_ahead(int(self.client.notes.get(_AHEAD, 0)))
 
     # Before a flow begins
 
@@ -159,15 +159,7 @@ class TradeWorld(World):
     def forward(self, minutes: int) -> None:
         """The database's clock goes on by so much, for this life and all after it."""
         self.client.note(_AHEAD, str(minutes * 60_000_000))
-        _set_clock(minutes * 60_000_000)
+        moments.go_ahead(minutes * 60_000_000)
 
 
 _AHEAD = "clock ahead"
-_real_now = Database._now
-
-
-def _set_clock(ahead_us: int) -> None:
-    def now(database: Database, connection: Connection) -> int:
-        return _real_now(database, connection) + ahead_us
-
-    Database._now = now  # type: ignore[method-assign]

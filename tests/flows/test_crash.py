@@ -13,7 +13,7 @@ import pytest
 
 from devstack.mariadb import MariaDB
 from tests.faults.ground import Ground, fast_folder
-from tests.faults.harness import Point, die_at, record
+from tests.faults.harness import Point, Run, die_again, die_at, record, recover, walk
 
 #: Hundreds of processes die and start again in each of these: a busy machine needs longer than one test usually may.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -71,6 +71,22 @@ def points_apart(ground: Ground, flow: str) -> tuple[str, ...]:
 def test_dying_at_any_point_loses_nothing_and_repeats_nothing(grounds: Grounds, db: str, flow: str, part: int) -> None:
     ground = grounds(db, "fake")
     assert_survives(ground, flow, points(ground, flow)[part::PARTS])
+
+
+def test_whatever_a_life_leaves_is_recovered_from_and_a_second_death_too(grounds: Grounds) -> None:
+    """As `make faults` does it: one life dies at all its places, and so does the recovery from some of its wrecks."""
+    ground = grounds("sqlite", "trades")
+    lived = walk(ground, "escrow-expired")
+    kept = [wreck for wreck in lived.wrecks if wreck.kept]
+    assert len(lived.points) > 150
+    assert len(kept) > 50
+    known = {wreck.state for wreck in kept}
+    found: list[Run] = []
+    for first in kept[::10]:
+        judged, seconds = die_again(ground, lived, first, known)
+        found.append(judged)
+        found += [recover(ground, lived, second, after=first.point) for second in seconds[::5] if second.kept]
+    assert [run for run in found if run.violations] == []
 
 
 @pytest.mark.parametrize("part", range(PARTS))
