@@ -166,7 +166,7 @@ def _reconciliation(tx: Tx) -> Iterator[GaugeMetricFamily]:
             for name, value in report.items():
                 if name.endswith("_units"):
                     units.add_metric([asset, name.removesuffix("_units")], int(value))
-            age.add_metric([asset], max(0, tx.now - report["at"]) / 1e6)
+            age.add_metric([asset], max(0, tx.now - report.get("at", 0)) / 1e6)
     paused = GaugeMetricFamily("coffer_paused", "1 while an asset's flow is paused", labels=["asset", "flow"])
     for row in tx.all(select(pause.c.asset, pause.c.flow)):
         paused.add_metric([row.asset, row.flow], 1)
