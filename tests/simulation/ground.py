@@ -80,6 +80,7 @@ class SeededIds(ledger.ids.Source):
 class Ground:
     """`clock` is a cell with the time of its database, microseconds."""
 
+    scratch: tempfile.TemporaryDirectory[str]  #: goes with the process
     folder: Path
     clock: list[int]
     database: MemoryDatabase
@@ -100,7 +101,9 @@ _made: Ground | None = None
 def ground() -> Ground:
     global _made
     if _made is None:
-        _made = _make(Path(tempfile.mkdtemp(prefix="coffer-sim-")))
+        usual = ledger.ids.source
+        _made = _make(tempfile.TemporaryDirectory(prefix="coffer-sim-"))
+        ledger.ids.source = usual
     return _made
 
 
@@ -111,14 +114,14 @@ def services(ground: Ground, wallets: Mapping[str, ChainWallet], folder: Path) -
     return found
 
 
-def _make(folder: Path) -> Ground:
-    clock = [BEGIN_US]
+def _make(scratch: tempfile.TemporaryDirectory[str]) -> Ground:
+    folder, clock = Path(scratch.name), [BEGIN_US]
     database = MemoryDatabase(lambda: clock[0])
     ledger.ids.source = SeededIds("ground", database)
     migrations.upgrade(database)
     founding.found(database, "test", tuple(ASSETS))
     database.run(lambda tx: tasks.found(tx, tuple(ASSETS)), "found_tasks")
-    made = Ground(folder, clock, database, bootstrap.sagas(), database.run(_project, "shop"))
+    made = Ground(scratch, folder, clock, database, bootstrap.sagas(), database.run(_project, "shop"))
     chains = {name: FakeChain(prefix=prefix) for name, prefix in PREFIXES.items()}
     wallets = {name: FakeWallet(chain, WALLETS[name], name) for name, chain in chains.items()}
     parts = services(made, wallets, folder / "signer")

@@ -14,6 +14,7 @@ from jobs.deposit import saga as deposit
 from jobs.payment import release
 from jobs.payment import resources as payment_resources
 from jobs.resolve import payments as resolve_payments
+from ledger import holds
 from tests.simulation.chains import SimWallet
 
 
@@ -31,6 +32,8 @@ def _taken_anyway(table: Any) -> Any:
 
 #: name -> (module or class, attribute, what stands there instead)
 PLANTS: dict[str, Sequence[tuple[Any, str, Any]]] = {
+    "money of a vanished deposit stays": [(deposit, "_unbook", lambda *_: None)],
+    "a hold is not given back": [(holds, "void", lambda *_: None)],
     "a step's outcome is written without its lease": [(runtime, "_writing", _unfenced)],
     "a claimed row can be claimed again": [(runtime, "_taking", _taken_anyway)],
     "coins that are credited to nobody are spent": [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.simulation import plants, runner
 
-#: A seed whose run shows the fault, beside the fault.
-SHOWS = {"a step's outcome is written without its lease": range(1000, 1010)}
+#: Many more than it takes: which of them shows it changes with every step that the engine takes more or less.
+SEEDS = range(1000, 1100)
 
 
 def test_a_seed_is_one_run_whatever_ran_before() -> None:
@@ -27,6 +27,5 @@ def test_some_seeds_of_each_kind_of_run_hold() -> None:
 
 
 def test_a_planted_fault_is_found() -> None:
-    for name, seeds in SHOWS.items():
-        with plants.planted(name):
-            assert any(runner.play(seed).violations for seed in seeds), name
+    with plants.planted("a hold is not given back"):
+        assert any(runner.play(seed).violations for seed in SEEDS)

@@ -296,8 +296,8 @@ _WEIGHTS = (10, 2.5, 2.5, 2, 0.5)
 def play(seed: int, check: Callable[[World], list[str]]) -> Result:
     """One seed, from the ground to the check."""
     ground = ground_module.ground()
+    result, usual = Result(seed), ledger.ids.source
     world = World(seed, ground)
-    result = Result(seed)
     try:
         world.play()
         Ending(world).come()
@@ -306,6 +306,8 @@ def play(seed: int, check: Callable[[World], list[str]]) -> Result:
         result.violations = [f"I5: {error}"]
     finally:
         _clear(world)
+        crashpoint.listen(None)
+        ledger.ids.source = usual
     result.counts, result.story, result.places = world.counts, world.story, world.places
     return result
 
