@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledger.errors import NodeNotReady, NodeProtocolError
+from ledger.errors import NodeNotReady, NodeProtocolError, TransactionRefused
 from tests.contract.monero_rig import MoneroGround, MoneroRig
-from wallets.protocol import DepositStatus, SeenDeposit
+from wallets.protocol import DepositStatus, Output, SeenDeposit, TxState
 
 XMR = 10**12
 
@@ -106,3 +106,27 @@ def test_a_cursor_whose_block_the_node_never_had_is_refused_and_a_later_one_is_w
         rig.wallet.deposits_since("tomorrow")
     with pytest.raises(NodeNotReady, match="cursor"):
         rig.wallet.deposits_since(f"{tip.height + 1}:{tip.hash}")
+
+
+def test_a_payment_that_the_daemon_has_given_up_is_not_on_its_way_and_goes_out_again_once_it_is_forgotten(
+    rig: MoneroRig,
+) -> None:
+    """Put back by a reorganisation while the chain is too short for what it spends, it is tried once, never again."""
+    funded(rig, 10)
+    signed = rig.send(Output(rig.outside_address(), XMR // 4))
+    rig.mine()
+    assert rig.wallet.look_up(signed).state is TxState.CONFIRMED
+    rig.node.pop_blocks(4)
+    try:
+        rig.node.generate(1, rig.payer.address)  # here it is tried: what it spends is too young
+    finally:
+        rig.node.generate(14, rig.payer.address)
+    assert signed.txid in rig.node.pool()
+    assert rig.wallet.look_up(signed).state is TxState.UNKNOWN
+    with pytest.raises(TransactionRefused, match="flush_txpool"):
+        rig.wallet.broadcast(signed)
+    rig.node.flush_pool(signed.txid)
+    rig.wallet.broadcast(signed)
+    assert rig.wallet.look_up(signed).state is TxState.POOL
+    rig.mine()
+    assert rig.wallet.look_up(signed).state is TxState.CONFIRMED

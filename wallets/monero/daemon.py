@@ -92,6 +92,26 @@ class Daemon:
                 raise NodeProtocolError(f"{path}: a transaction that cannot be read") from None
         return ()
 
+    def given_up(self, txid: str) -> bool:
+        """Whether the pool has a transaction that the daemon will not mine: it was not valid when a block was made, as
+        after a reorganisation that put it back while the chain was too short for it. While that block stands it is not
+        tried again, valid or not, and is kept for a week unless `flush_txpool` has the daemon forget it."""
+        path = "get_transaction_pool"
+        stats = Record(self._client.daemon_path(f"{path}_stats"), f"{path}_stats").record("pool_stats")
+        if not stats.units("num_failing"):
+            return False  # the whole pool is much to ask for
+        for entry in Record(self._client.daemon_path(path), path).some_records("transactions"):
+            if entry.text("id_hash") == txid:
+                height = entry.units("last_failed_height")
+                return bool(height) and self._stands(height, entry.text("last_failed_id_hash"))
+        return False
+
+    def _stands(self, height: int, block_hash: str) -> bool:
+        try:
+            return self.hash_at(height) == block_hash
+        except NodeNotReady:
+            return False  # the chain is shorter by now
+
     def _some(self, txids: list[str]) -> Mapping[str, Whereabouts]:
         path = "get_transactions"
         reply = Record(self._client.daemon_path(path, txs_hashes=txids, decode_as_json=False, prune=True), path)

@@ -46,10 +46,19 @@ class Sending:
         prepared.checked()
         if prepared.txid != tx.txid or prepared.blob != tx.raw:
             raise NodeProtocolError("the stored transaction is not the one that was prepared")
-        if self._known(tx.txid) is not None:
+        known = self._known(tx.txid)
+        if known is not None:
+            self._check_tried(known)
             return
         if not self._may_relay(prepared) or not self._relay(prepared):
             self.push(tx)
+
+    def _check_tried(self, known: Record) -> None:
+        """Raises `TransactionRefused` for one that lies in the daemon's pool and is never tried again. To send it again
+        changes nothing there; the same bytes may be as good as ever once the daemon has forgotten them."""
+        txid = known.text("tx_hash")
+        if known.boolean("in_pool") and self._daemon.given_up(txid):
+            raise TransactionRefused(f"in monerod's pool, and given up by it: sent again after flush_txpool {txid}")
 
     def _may_relay(self, prepared: Prepared) -> bool:
         return self._marks.file() == prepared.wallet and not any(self._spent(prepared.key_images))
@@ -87,7 +96,8 @@ class Sending:
         if record is None:
             return self._look_up_unseen(tx)
         if record.boolean("in_pool"):
-            return TxStatus(TxState.POOL)
+            lost = self._daemon.given_up(tx.txid)
+            return TxStatus(TxState.UNKNOWN if lost else TxState.POOL)
         height = record.units("block_height")
         header = Record(self._client.daemon("get_block_header_by_height", height=height), "get_block_header_by_height")
         block = header.record("block_header")
