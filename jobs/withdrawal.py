@@ -67,10 +67,10 @@ def request(tx: Tx, caller: Caller, order: Order, services: Services) -> Request
     """
     mac = services.require_mac()
     asset, rules = _checked(tx, caller, order)
-    _check_reference(tx, caller, order)
     owner = (order.account_id, "available")
     row_id = accounts.find(tx, [owner, (order.account_id, "held")], asset.code)[owner]
     available = accounts.lock_balances(tx, [row_id])[row_id]  # limits are counted behind this lock
+    _check_reference(tx, caller, order)  # too: or a twin that waited here would hear that the money is gone
     wanted = priced(tx, order, asset, rules, available, services)
     _check_daily(tx, order, asset, rules, wanted)
     values = {

@@ -3,39 +3,23 @@ purpose: an honest shop is served while they are there, and they are hung up on.
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import json
-import os
 import resource
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
-from devstack.ports import free_port
-from devstack.process import Daemon
-from devstack.programs import ROOT
-from jobs import keys
-from jobs.keys import Keyring
-from ledger.db import Database
-from ledger.ids import new_id
-from ledger.schema import project
-from tests.api.conftest import SECRET
+from tests.api.front_door import PATIENCE_SECONDS, Front, deployed
 from tests.databases import sqlite_url
 
 pytestmark = pytest.mark.timeout(300)
 
-#: An honest call takes milliseconds; so long on a machine that is busy with all the dishonest ones.
-PATIENCE_SECONDS = 45
 #: More than the API has threads.
 CROWD = 64
 HEADERS = b"POST /v1/accounts HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
@@ -43,79 +27,12 @@ HEADERS = b"POST /v1/accounts HTTP/1.1\r\nHost: shop\r\nContent-Type: applicatio
 KEYED = b"Authorization: Bearer KEY\r\nIdempotency-Key: k\r\n"
 
 
-class Front:
-    """A running API and one key to it."""
-
-    def __init__(self, port: int, key: str, daemon: Daemon) -> None:
-        self.port, self.key, self.daemon = port, key, daemon
-
-    def honest(self, method: str = "GET", path: str = "/v1/accounts", body: Any = None) -> int:
-        """The status of one call on a connection of its own; OSError when it is not served in time."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        try:
-            raw = None if body is None else json.dumps(body)
-            connection.request(method, path, raw, headers | {"Idempotency-Key": secrets.token_hex(8)})
-            return connection.getresponse().status
-        finally:
-            connection.close()
-
-    def connect(self, sent: bytes = b"") -> socket.socket:
-        found = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
-        found.sendall(sent)
-        return found
-
-    @contextmanager
-    def crowd(self, size: int, sent: bytes = b"") -> Iterator[list[socket.socket]]:
-        found = [self.connect(sent) for _ in range(size)]
-        try:
-            yield found
-        finally:
-            for each in found:
-                each.close()
-
-
 @pytest.fixture(scope="module")
 def front(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp("front")
-    url = sqlite_url(folder, server_folder / "template.sqlite3")
-    port = free_port()
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("COFFER_")}
-    environ |= {
-        "COFFER_MODE": "test",
-        "COFFER_DATABASE_URL": url,
-        "COFFER_API_PORT": str(port),
-        "COFFER_API_SECRET": SECRET,
-        "COFFER_ROW_MAC_KEY": "6b" * 32,
-        "COFFER_API_WORKERS": "2",
-        "COFFER_API_THREADS": "8",
-        "PYTHONPATH": str(ROOT),
-    }
-    daemon = Daemon(
-        "coffer api",
-        [sys.executable, "-m", "cli.main", "api"],
-        log=folder / "api.log",
-        environ=environ,
-        folder=ROOT,
-        ready=lambda: Front(port, "", daemon).honest(path="/readyz") == 200,
-    )
-    daemon.up(timeout_seconds=120)
-    yield Front(port, make_key(url), daemon)
-    daemon.stop()
-
-
-def make_key(url: str) -> str:
-    database = Database(url)
-
-    def unit(tx: Any) -> str:
-        row_id = tx.insert(insert(project).values({"public_id": new_id("pj"), "name": "shop", "created_at": tx.now}))
-        wish = keys.Wish(name="shop", holder="ann", scopes=list(keys.SCOPES))
-        return keys.create(tx, Keyring(bytes.fromhex(SECRET), "test"), row_id, wish, "tests")[1]
-
-    try:
-        return str(database.run(unit, "shop"))
-    finally:
-        database.close()
+    found = deployed(sqlite_url(folder, server_folder / "template.sqlite3"), folder)
+    yield found
+    found.daemon.stop()
 
 
 def serves(front: Front) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import uuid
 from collections import Counter
 
@@ -47,6 +48,13 @@ class Bank:
             random_ = random.Random(f"{seed}/{number}")
             self._threads.append(threading.Thread(target=self._serve, args=(random_,), daemon=True))
             self._threads[-1].start()
+
+    def busy(self, calls: int) -> None:
+        """Returns when so many more calls have been answered."""
+        until, deadline = self.done.total() + calls, time.monotonic() + PATIENCE_SECONDS
+        while self.done.total() < until and not self.failures:
+            assert time.monotonic() < deadline, f"nobody is served: {dict(self.done)}"
+            time.sleep(0.05)
 
     def close(self) -> None:
         self._stop.set()
@@ -98,7 +106,8 @@ class Bank:
     def _said_yes(self, what: str, path: str, order: dict[str, str] | None, yes: int) -> str | None:
         """The id of what was done; None when it was refused for a reason that such a call may be refused for."""
         status, answer = self.shop.post(path, order)
-        self.done[f"{what} {status}"] += 1
+        with self._lock:
+            self.done[f"{what} {status}"] += 1
         if status == yes:
             return str(answer["id"])
         assert answer["code"] in ("insufficient_funds", "state_conflict"), (path, answer)

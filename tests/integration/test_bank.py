@@ -2,8 +2,8 @@
 
 In every look at all accounts at once the money is all there; at the end each customer has, to the satoshi, what the
 clients were told, each payee was paid once, and who was cancelled never. Kinds of trouble: the database killed under
-load and frozen, Redis emptied and killed, processes frozen by SIGSTOP (in the long run one beyond its lease), a machine's clock that
-steps forth and back, and on MariaDB a server that tells new sessions another hour.
+load and frozen, Redis emptied and killed, processes frozen by SIGSTOP (in the long run one beyond its lease), a
+machine's clock that steps forth and back, and on MariaDB a server that tells new sessions another time.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ CLIENTS = 20
 CUSTOMERS = 8
 #: Each customer's two deposits, satoshi.
 DEPOSIT = COIN // 2
+#: Calls that are answered between one trouble and the next.
+BETWEEN = 15
 #: Longest wait for all withdrawals to end once the last trouble is over.
 REST_SECONDS = 240
 
@@ -185,8 +187,9 @@ def live(stack: Stack, clock: Path, seed: int, rounds: int) -> None:
         kinds = troubles.kinds(patiently=rounds > 1)
         for trouble in random_.sample(kinds, len(kinds)):
             time.sleep(random_.uniform(0.5, 2))
+            bank.busy(BETWEEN)
             trouble()
-    time.sleep(2)
+    bank.busy(BETWEEN)
     bank.close()
     reckon(stack, bank)
     miner.stop()
