@@ -185,6 +185,7 @@ SCENARIOS = (
         "Deposit, and withdrawal before it is final",
         "what is pending is spendable nowhere: not by withdrawal, escrow or swap",
         tests=(
+            "api/test_incidents.py::test_certik_what_is_not_credited_yet_leaves_by_no_way",
             "flows/test_payments.py::test_deposits_not_yet_credited_are_never_spent",
             "flows/test_escrow_deposits.py::test_money_that_is_not_credited_yet_funds_nothing",
             "flows/test_swap_deposits.py::test_a_deposit_seen_in_time_keeps_its_rate_until_it_is_credited",
@@ -196,6 +197,7 @@ SCENARIOS = (
         "Addresses that look alike",
         "addresses are shown whole and checked to the letter; none is suggested",
         tests=(
+            "api/test_incidents.py::test_wbtc_an_address_that_only_looks_like_the_right_one_is_not_paid",
             "unit/test_ethereum_addresses.py::test_a_single_letter_in_the_wrong_case_is_refused",
             "api/test_withdrawals.py::test_only_addresses_of_this_network_are_paid",
         ),
@@ -206,6 +208,7 @@ SCENARIOS = (
         "Amounts that are no amounts",
         "refused, nothing written",
         tests=(
+            "api/test_incidents.py::test_bithumb_a_number_in_the_wrong_unit_moves_nothing",
             "api/test_bad_input.py::test_an_amount_is_an_exact_decimal_string_or_refused",
             "unit/test_money.py::test_only_strings_are_amounts",
             "unit/test_money.py::test_more_digits_than_the_asset_has_are_never_rounded",
@@ -227,22 +230,26 @@ SCENARIOS = (
         "A thousand calls with one key",
         "one withdrawal; the others get its answer or a conflict",
         tests=(
+            "api/test_thousand.py::test_a_thousand_repeats_of_one_call",
+            "api/test_twins.py::test_two_at_once_do_what_one_does_or_twice_that",
             "api/test_idempotency.py::test_parallel_twins_have_one_effect",
             "integration/test_parallel_clients.py::test_one_key_asked_with_by_many_is_one_payment_on_chain",
             "api/test_withdrawals.py::test_parallel_requests_make_one_withdrawal",
         ),
-        lacks="32 calls at once stand for a thousand",
     ),
     Scenario(
         "G4",
         "A thousand calls, a balance for one",
         "exactly one succeeds",
         tests=(
+            "api/test_thousand.py::test_a_thousand_withdrawals_of_a_balance_for_one",
+            "api/test_thousand.py::test_a_thousand_transfers_of_a_balance_for_one",
+            "api/test_incidents.py::test_poloniex_withdrawals_at_once_never_make_a_balance_negative_that_an_audit_would_sum_up",
+            "api/test_incidents.py::test_flexcoin_money_that_is_moved_in_circles_at_once_is_not_more_afterwards",
             "api/test_withdrawals.py::test_a_hundred_parallel_withdrawals_against_a_balance_for_one",
             "integration/test_parallel_clients.py::test_a_hundred_withdrawals_of_a_balance_for_one_are_one_payment",
             "integration/test_ledger_races.py::test_a_balance_for_one_pays_one_of_a_hundred",
         ),
-        lacks="a hundred calls stand for a thousand",
     ),
     Scenario(
         "G5",
@@ -260,6 +267,8 @@ SCENARIOS = (
         "Ids of others, guessing, fields that are none of the caller's",
         "not found, or refused by name",
         tests=(
+            "api/test_incidents.py::test_fields_that_are_none_of_the_callers_are_refused_by_every_call",
+            "api/test_incidents.py::test_a_hostile_text_in_any_field_is_refused_or_given_back_as_it_came",
             "api/test_bad_input.py::test_another_projects_resources_do_not_exist",
             "api/test_escrows.py::test_another_projects_escrow_does_not_exist",
             "api/test_swaps.py::test_another_projects_quote_and_account_do_not_exist",
@@ -337,12 +346,16 @@ SCENARIOS = (
         "Huge, deep or slow requests, ten thousand connections",
         "bounded; workers go on",
         tests=(
+            "api/test_front.py::test_clients_that_stop_in_the_middle_hold_up_nobody_and_are_hung_up_on",
+            "api/test_front.py::test_clients_that_do_not_hang_up_after_an_answer_hold_up_nobody",
+            "api/test_front.py::test_a_hundred_megabytes_are_refused_before_they_are_read",
+            "api/test_front.py::test_ten_thousand_connections_are_borne",
             "api/test_bad_input.py::test_a_large_body_is_refused",
             "api/test_bad_input.py::test_a_body_is_read_strictly",
             "api/test_bad_input.py::test_a_compressed_body_is_refused",
             "api/test_surface.py::test_calls_are_limited_by_key_for_all_processes",
         ),
-        lacks="slow clients and ten thousand connections are not played: the front door in deploy/ is to bear them",
+        lacks="who reads a large answer slowly has a thread for ten seconds: a proxy that buffers answers bears it",
     ),
     Scenario(
         "G13",
