@@ -16,6 +16,7 @@ from jobs.signer.record import Record
 from jobs.views import when
 from ledger.db import Tx
 from ledger.schema import withdrawal
+from settings import Settings
 
 STATES = ("pending_approval", "queued", "signed", "broadcast", "confirming", "review")
 
@@ -61,12 +62,12 @@ def _open(tx: Tx, states: tuple[str, ...]) -> list[dict[str, object]]:
 @click.option("--requeue", is_flag=True, help="Pay it after all; refused if its row is not what the API committed.")
 @click.option("--paid", metavar="TXID", help="It was paid by this transaction before the database was restored.")
 @click.option(
-    "--by-word", is_flag=True, help="With --paid, where the signer's record was lost: you have looked yourself."
+    "--by-word", is_flag=True, help="With --paid or --refund, where the signer's record was lost: you have looked."
 )
 @acting
 def resolve_(withdrawal_id: str, refund: bool, requeue: bool, paid: str | None, by_word: bool, actor: str) -> None:
     """Decide about a withdrawal in review. One whose payment may still confirm is decided with that payment."""
-    if [refund, requeue, paid is not None].count(True) != 1 or (by_word and paid is None):
+    if [refund, requeue, paid is not None].count(True) != 1 or (by_word and requeue):
         raise click.UsageError("say one of --refund, --requeue and --paid TXID")
     services = open_services()
     if paid is not None:
@@ -74,6 +75,7 @@ def resolve_(withdrawal_id: str, refund: bool, requeue: bool, paid: str | None, 
         return
     run = services.database.run
     if refund:
+        paid_before.check_unsigned(services, _records(load_settings()), withdrawal_id, by_word=by_word)
         patiently(lambda: run(lambda tx: resolve.refund_withdrawal(tx, withdrawal_id, actor), "cli.refund"))
         click.echo(f"{withdrawal_id} has failed; amount and fee are back with the customer")
         return
@@ -82,12 +84,15 @@ def resolve_(withdrawal_id: str, refund: bool, requeue: bool, paid: str | None, 
     click.echo(f"{withdrawal_id} is queued again")
 
 
+def _records(settings: Settings) -> list[Record]:
+    return [Record.open(folder) for folder in make.records_below(settings.signer_dir).values()]
+
+
 def _settle(withdrawal_id: str, txid: str, actor: str, *, by_word: bool) -> None:
     settings = load_settings()
     chain = open_services(settings).database.read(lambda tx: resolve.by_id(tx, withdrawal, withdrawal_id).chain)
     services = open_services(settings) if by_word else services_with_wallet(chain, settings)
-    records = [Record.open(folder) for folder in make.records_below(settings.signer_dir).values()]
-    paid_before.prove(services, records, withdrawal_id, txid, by_word=by_word)
+    paid_before.prove(services, _records(settings), withdrawal_id, txid, by_word=by_word)
     how = "an operator's word" if by_word else "the signer's record"
     run = services.database.run
     patiently(lambda: run(lambda tx: paid_before.settle(tx, withdrawal_id, txid, how, actor), "cli.paid"))

@@ -9,6 +9,7 @@ from sqlalchemy import Row, select
 from jobs import debts
 from jobs.escrow import frozen_parts
 from jobs.payment.contents import OUTWARD, flow_of
+from jobs.resolve import paid_before
 from jobs.services import chain_row
 from ledger import halts, pauses
 from ledger.db import Tx
@@ -67,6 +68,12 @@ def _withdrawal(tx: Tx, row: Row[Any]) -> list[str]:
     if open_ is not None:
         return [f"{name}: decide about its payment {open_} first"]
     command = f"coffer withdrawals resolve {name}"
+    if row.status_reason in paid_before.REASONS:
+        return [
+            f"{command} --paid TXID   if that transaction paid it in the time that a restore lost",
+            f"{command} --refund   if nothing paid it; refused while the signer's record says that something may have",
+            f"{command} --requeue   to pay it, if nothing has",
+        ]
     return [
         f"{command} --refund   to give the money back; nothing of it was sent",
         f"{command} --requeue   to pay it after all; refused if its row was changed by hand",

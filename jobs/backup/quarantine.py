@@ -105,6 +105,12 @@ def knows_signed(row: Row[Any], name: str) -> bool:
     return bool(row.marks["chains"][name].get("record") == "survived")
 
 
+def record_knows(tx: Tx, name: str) -> bool:
+    """Whether the signer's record of a chain knows all that was ever signed: no restore put an older one in place."""
+    row = tx.first(select(restoration).order_by(restoration.c.id.desc()).limit(1))
+    return row is None or knows_signed(row, name)
+
+
 def note(tx: Tx, name: str, found: Mapping[str, Any]) -> None:
     """Remember what a chain's comparison found."""
     row = current(tx)

@@ -12,9 +12,11 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from jobs.backup import quarantine
 from jobs.resolve import by_hand
 from jobs.services import Services
 from jobs.signer.record import Candidate, Record
+from jobs.signer.request import order_of
 from jobs.withdrawal import hold_key, move
 from ledger import audit, holds, policy, postings
 from ledger.accounts import house
@@ -23,6 +25,9 @@ from ledger.errors import InvalidInput, StateConflict
 from ledger.postings import Leg
 from ledger.schema import outgoing, withdrawal
 from wallets.protocol import TxState
+
+#: Why a withdrawal is in review that may have been paid in a life that was lost.
+REASONS = ("restored", "order_signed_before", "signed_before", "inputs_spent")
 
 
 def prove(services: Services, records: Sequence[Record], public_id: str, txid: str, *, by_word: bool) -> None:
@@ -41,6 +46,21 @@ def prove(services: Services, records: Sequence[Record], public_id: str, txid: s
                 raise StateConflict(f"{txid} {told}", status=row.state)
             return
     raise InvalidInput("/paid", f"the signer's record does not say that {txid} pays {row.units} units to {row.address}")
+
+
+def check_unsigned(services: Services, records: Sequence[Record], public_id: str, *, by_word: bool) -> None:
+    """That no payment in a signer's record may have paid this withdrawal, before its money is given back. Raises
+    `StateConflict`; for one that a restore left, also without `by_word` where there is no such record to ask."""
+    row, _ = services.database.read(lambda tx: _row(tx, public_id))
+    for record in records:
+        for known in record.payments(row.chain):
+            if known.released is None and (public_id in known.withdrawals or order_of(row) in known.orders):
+                detail = f"it was signed in {known.payment}, which may have paid it: see --paid"
+                raise StateConflict(detail, status=row.state)
+    knows = bool(records) and services.database.read(lambda tx: quarantine.record_knows(tx, row.chain))
+    if row.status_reason in REASONS and not knows and not by_word:
+        detail = "it may have been paid before the restore, and no signer's record can tell: look, then say --by-word"
+        raise StateConflict(detail, status=row.state)
 
 
 def settle(tx: Tx, public_id: str, txid: str, how: str, actor: str) -> None:

@@ -261,6 +261,8 @@ def test_in_the_end_every_book_is_right_again(drill: Drill) -> None:
         assert row.state == "review"
         wrong = sent[next(payee for payee in drill.payees if payee != row.address)]
         assert "does not say" in drill.shop.refused("withdrawals", "resolve", row.public_id, "--paid", wrong)
+        assert "which may have paid it" in drill.shop.refused("withdrawals", "resolve", row.public_id, "--refund")
+        assert f"resolve {row.public_id} --paid TXID" in drill.shop.said("explain", row.public_id)
         drill.shop.said("withdrawals", "resolve", row.public_id, "--paid", sent[row.address])
         assert drill.state(row_id) == ("completed", "paid_before_restore")
     assert drill.engine.available(newcomer) == 700_000 - 50_000 - 2_000
