@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import Executable, delete, text, update
 
 from jobs import runtime
 from jobs.payment import books as payment_books
@@ -48,9 +48,16 @@ def freeze(engine: Engine, account_id: int, reason: str | None) -> None:
     engine.database.run(lambda tx: tx.execute(changed), "t")
 
 
-def unguarded(engine: Engine, trigger: str) -> None:
-    """Whoever writes to the database by hand may drop its triggers, too."""
-    engine.database.run(lambda tx: tx.execute(text(f"DROP TRIGGER {trigger}")), "t")
+def forge(engine: Engine, verb: str, statement: Executable) -> None:
+    """Whoever writes to the database by hand may drop its triggers, too. They are there again for the next test."""
+    name = f"candidate_no_{verb}"
+    engine.database.run(lambda tx: tx.execute(text(f"DROP TRIGGER {name}")), "t")
+    engine.database.run(lambda tx: tx.execute(statement), "t")
+    if not engine.database.sqlite:
+        done = {"update": "changed", "delete": "deleted"}[verb]
+        guard = f"CREATE TRIGGER {name} BEFORE {verb.upper()} ON candidate FOR EACH ROW "
+        guard += f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'candidate rows are never {done}'"
+        engine.database.run(lambda tx: tx.execute(text(guard)), "t")
 
 
 def causes(engine: Engine) -> set[str]:
@@ -243,9 +250,7 @@ def test_rows_that_say_unsent_of_what_the_record_knows_as_sent_let_nothing_go(
     if rows != "candidates":
         monkeypatch.setattr(payment_books, "intent_stands", lambda tx, payment_id: False)  # as if its row were gone
     if rows != "intent":
-        unguarded(engine, "candidate_no_delete")
-        gone = delete(candidate).where(candidate.c.payment_id == payment_id)
-        engine.database.run(lambda tx: tx.execute(gone), "t")
+        forge(engine, "delete", delete(candidate).where(candidate.c.payment_id == payment_id))
     released = {"state": "releasing", "declined": "paused", "due_at": 1}
     engine.database.run(lambda tx: tx.execute(update(payment).values(released)), "t")
     engine.tick(2)
@@ -259,9 +264,7 @@ def test_other_bytes_than_those_that_were_signed_are_not_sent(engine: Engine) ->
     row_id = engine.withdraw(account, 100_000, payee)
     payment_id = stopped_at(engine, row_id, "signed")
     row = engine.row(payment, payment_id)
-    unguarded(engine, "candidate_no_update")
-    forged = update(candidate).where(candidate.c.payment_id == payment_id).values(raw="00")
-    engine.database.run(lambda tx: tx.execute(forged), "t")
+    forge(engine, "update", update(candidate).where(candidate.c.payment_id == payment_id).values(raw="00"))
     engine.tick(2)
     assert causes(engine) == {"signer_record"}
     assert (engine.row(payment, row.id).state, engine.chain.pool) == ("signed", ())
