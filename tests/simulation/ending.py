@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Jobs after which an end that still moves is called endless, and rounds after which one that does not come is.
 JOBS_MAX = 400
 ROUNDS_MAX = 14
+#: Rounds after which people outside help.
+PATIENCE_ROUNDS = 4
 
 _DEBTS = (
     "SELECT o.reference, a.asset, b.units FROM balance b JOIN ledger_account a ON a.id = b.ledger_account_id"
@@ -50,10 +52,22 @@ class Ending:
         )  # what was due before the clock was set back is due when it has caught up
         final = self._world.rng.random() < 0.15
         for number in range(ROUNDS_MAX):
+            if number == PATIENCE_ROUNDS:
+                self._bring_back()
             self._round()
             if number and self._ended(final):
                 return
         raise Endless(f"still open: {self._open_rows()}")
+
+    def _bring_back(self) -> None:
+        """A payment that spent what has vanished since waits for it: whoever paid it sends it again."""
+        for name in self._world.used:
+            chain = self._world.chains[name]
+            with chain.state() as s:
+                lost = [tx for txid, tx in s.txs.items() if not s.active(txid) and not tx.coinbase]
+            for tx in lost:
+                if chain.haunt(tx):
+                    self._world.tell(f"{name}: {tx.txid[:8]} is sent again")
 
     def _round(self) -> None:
         self._world.forward(700 * SECOND)

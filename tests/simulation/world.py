@@ -19,7 +19,7 @@ from ledger.errors import CofferError, DatabaseError
 from tests.simulation import ground as ground_module
 from tests.simulation.chains import SimChain, SimWallet
 from tests.simulation.ending import Ending
-from tests.simulation.ground import ASSETS, PREFIXES, UNIT, WALLETS, Ground, SeededIds
+from tests.simulation.ground import ACCOUNTS, ASSETS, PREFIXES, UNIT, WALLETS, Ground, SeededIds
 from tests.simulation.machine import Died, Endless, Machine, Worker
 from tests.simulation.odds import Odds
 from tests.simulation.shop import Shop
@@ -29,6 +29,8 @@ from wallets.protocol import Output
 
 #: Steps of a run's bad time: most runs are short, as many short ones find more than few long ones.
 STEPS = (8, 12, 12, 16, 16, 20, 24, 60)
+#: Part of the runs whose trouble comes in the middle of the day.
+UNDER_WAY = 0.6
 #: The rows that belong to a chain have its name in `chain`.
 _DUE = " UNION ALL ".join(
     f"SELECT '{kind}', id, due_at FROM \"{kind}\" WHERE due_at <= :now AND lease_until <= :now"
@@ -143,11 +145,30 @@ class World(Machine):
     # The bad time
 
     def play(self) -> None:
+        if self.rng.random() < UNDER_WAY:
+            self._begin()
         self.shopping()
         for _ in range(self.rng.choice(STEPS)):
             self.trouble.befall()
             act = self.rng.choices(_ACTS, _WEIGHTS)[0]
             act(self)
+
+    def _begin(self) -> None:
+        """Things are under way when trouble comes: payments are being made, deposits are near their credit."""
+        odds, self.odds = self.odds, Odds()
+        worker, chain = self.workers[0], self.used[0]
+        code = ASSETS[chain].code
+        for _ in range(self.rng.choice((1, 2, 3))):
+            self._pay(self.rng.choice(list(ACCOUNTS)), code)
+        for name in self.rng.choice((("ann",), ("ann", "bob"))):
+            self.shop.withdraw(name, code, self.shop.coins(code, 60), self.outside(code), "balance")
+        self.chains[chain].mine(self.rng.choice((1, 2, 3)))
+        self.task(worker, f"scan:{chain}")
+        self.task(worker, f"batch:{chain}")
+        for kind, row_id in self.due():
+            if self.rng.random() < 0.7:
+                self.advance(worker, kind, row_id)
+        self.odds = odds
 
     def work(self) -> None:
         """A worker takes a wake-up, or what it finds due, or goes on with what it waits in."""
