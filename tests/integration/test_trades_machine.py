@@ -29,6 +29,7 @@ from tests.clock import Clock
 from tests.faults import invariants_trades
 from tests.flows.trade_engine import DEPTH, PRICES, WATCHERS, TradeEngine
 from tests.flows.trade_shop import Refused, TradeShop, text, units_of
+from tests.integration.trades_again import Again
 from tests.integration.trades_model import CODES, Deal, given, other, worth
 
 CODE = st.sampled_from(CODES)
@@ -47,7 +48,7 @@ PURSE = {"BTC": 10**7, "XMR": 5 * 10**12}
 LEAST = {"BTC": 20_000, "XMR": 2 * 10**10}
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(Again, RuleBasedStateMachine):
     """`own` is what each account may spend by the model, `away` what is held for its withdrawals."""
 
     engine: TradeEngine
