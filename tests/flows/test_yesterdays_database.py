@@ -12,7 +12,7 @@ from sqlalchemy import Executable, delete, text, update
 
 from jobs import runtime
 from jobs.payment import books as payment_books
-from jobs.payment import second_line
+from jobs.payment import second_line, succession
 from jobs.reconcile import differences
 from jobs.signer import Signer
 from jobs.signer.record import FILE
@@ -201,6 +201,37 @@ def test_a_lost_record_is_noticed_even_by_a_worker_that_starts_anew(engine: Engi
     engine.tick(2)
     assert causes(engine) == {"signer_record"}
     assert len(engine.chain.pool) == 1
+
+
+def test_a_new_record_learns_what_was_signed_and_goes_on(engine: Engine) -> None:
+    """The old one is lost for good: what is on its way arrives, what waits is paid, nothing is signed a second time."""
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    first = engine.withdraw(account, 100_000, payee)
+    engine.tick(2)
+    before = engine.services.require_signer().known(engine.payment_of(first).public_id)
+    shutil.rmtree(engine.folder / "signer")
+    signer = Signer(engine.folder / "signer", MAC, {"BTC": 10**12}, engine.cold())
+    engine.services.signer = signer
+    second = engine.withdraw(account, 200_000, payee)
+    engine.tick(2)
+    assert causes(engine) == {"signer_record"}
+    succession.accept(engine.services, engine.name, "the disk is gone", "op")
+    after = signer.known(engine.payment_of(first).public_id)
+    assert before is not None
+    assert after is not None
+    assert (after.payload, after.orders, after.candidates, after.left) == (
+        before.payload, before.orders, before.candidates, True
+    )  # fmt: skip
+    believe(engine)
+    for tx in engine.chain.pool:
+        engine.chain.evict(tx)  # and the old bytes may be sent again
+    engine.tick(3)
+    engine.chain.mine(6)
+    engine.tick(2)
+    assert (engine.state(first), engine.state(second)) == ("completed", "completed")
+    assert engine.chain.received(payee) == 300_000
+    assert (causes(engine), signer.faults()) == (set(), [])
+    engine.check_invariants()
 
 
 def test_of_two_workers_with_copies_of_the_record_one_signs_no_more(engine: Engine, tmp_path: Path) -> None:
