@@ -74,7 +74,9 @@ def _withdrawal(tx: Tx, row: Row[Any]) -> list[str]:
             f"{command} --refund   if nothing paid it; refused while the signer's record says that something may have",
             f"{command} --requeue   to pay it, if nothing has",
         ]
+    again = [f"{command} --paid TXID   if the signer has signed it before: that transaction paid it"]
     return [
+        *(again if row.status_reason == "signer_refused" else []),
         f"{command} --refund   to give the money back; nothing of it was sent",
         f"{command} --requeue   to pay it after all; refused if its row was changed by hand",
     ]
