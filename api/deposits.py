@@ -45,7 +45,8 @@ class Deposit(Shown):
     late: bool = Field(description="First seen after its payment request had expired")
     status: Status
     status_reason: str | None = Field(
-        description="locked: the chain does not let it be spent yet; second_node: another node must see it; others tell why it is held, ignored or reversed"
+        description="locked: the chain does not let it be spent yet; second_node: another node must see it; "
+        "others tell why it is held, ignored or reversed"
     )
     history: list[HistoryItem]
     created_at: str

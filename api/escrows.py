@@ -76,8 +76,8 @@ class NewEscrow(Model):
     funding_deadline: Moment | None = Field(None, description="What is seen later is late; without any it never is")
     deadline: Moment | None = Field(
         None,
-        description="When a funded one is released or refunded by itself; one that is funded late has as long from then "
-        "as lies between the two deadlines, at least an hour",
+        description="When a funded one is released or refunded by itself; one that is funded late has as long from "
+        "then as lies between the two deadlines, at least an hour",
     )
     at_deadline: Literal["release", "refund"] | None = None
     on_underpaid: Literal["wait", "accept", "hold"] = Field(
