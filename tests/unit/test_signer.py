@@ -86,7 +86,7 @@ def test_a_payment_as_committed_is_admitted_and_recorded(make: Callable[..., Sig
     "changes",
     [{"units": 100_001}, {"address": "thief"}, {"reference": "x"}, {"account_id": 9}, {"project_id": 9},
      {"fee_units": 0}, {"mac": "0" * 64}, {"mac": ""}, {"public_id": "wd_9"}, {"chain": "other"}],
-    ids=str,
+    ids="-".join,  # the columns
 )  # fmt: skip
 def test_a_row_changed_by_hand_is_refused(make: Callable[..., Signer], tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(SignerRefused) as refused:
