@@ -45,7 +45,7 @@ def test_tests_in_classes_are_found() -> None:
 
 
 def test_the_list_begins_with_the_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command.Runner, "list_points", lambda *_: None)
+    monkeypatch.setattr(command.Runner, "each", lambda *_: None)
     command.main(["--list", "--only", "deposit", "--db", "sqlite", "--chain", "fake"])
     printed = capsys.readouterr().out
     assert printed.startswith("A1   ")
