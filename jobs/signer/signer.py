@@ -77,9 +77,7 @@ class Signer:
         try:
             with self.record.reading() as view:
                 found = ["not looked at yet"] if self._whole is None else view.faults(self._whole)
-                if (
-                    found
-                ):  # what was put in its place may be whole; whether it is the right one is not said here
+                if found:  # what was put in its place may be whole; whether it is the right one is not said here
                     found = view.faults()
                 head = view.head()
                 self._whole = None if found else head
