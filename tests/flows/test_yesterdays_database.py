@@ -131,6 +131,18 @@ def test_a_withdrawal_that_a_restored_database_has_unpaid_is_not_paid_again(engi
     assert engine.chain.received(payee) == 100_000
 
 
+def test_a_database_from_before_a_signature_is_told_by_the_record_alone(engine: Engine, tmp_path: Path) -> None:
+    """As a worker looks when it starts: before the chain is read."""
+    account = engine.funded(1_000_000)
+    yesterday = Yesterday(engine.database, tmp_path)
+    engine.withdraw(account, 100_000)
+    engine.tick()
+    assert second_line.look(engine.services, engine.name) is None
+    yesterday.restore()
+    assert (second_line.look(engine.services, engine.name) or "").startswith("restored: ")
+    assert causes(engine) == {"restored"}
+
+
 def test_a_coin_that_was_signed_away_is_not_signed_away_again(engine: Engine, tmp_path: Path) -> None:
     """The first payment has left the pool: the coin looks free to the node and to the restored rows."""
     account, payee = engine.funded(1_000_000), engine.chain.outside_address()

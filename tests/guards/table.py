@@ -601,7 +601,7 @@ _SIGNER = (
         "the signer's second line",
         "the entries that nothing explains",
         (Edit("jobs/payment/second_line.py", "    if strange is not None:\n", "    if False:\n"),),
-        (f"{_YESTERDAY}::test_bytes_that_were_let_go_are_not_sent_by_an_older_database[sqlite]",),
+        (f"{_YESTERDAY}::test_a_database_from_before_a_signature_is_told_by_the_record_alone[sqlite]",),
     ),
     Guard(
         "another installation's record signs nothing here",
