@@ -125,11 +125,15 @@ class Database:
         options: dict[str, Any] = {"coffer_read": True}
         if consistent and not self.sqlite:
             options["isolation_level"] = "REPEATABLE READ"
+        driver = self.engine.dialect.loaded_dbapi  # its errors come as they are while the isolation level is set
         try:
-            with self.engine.connect().execution_options(**options) as connection:
+            with self.engine.connect() as connection:
+                connection.execution_options(**options)
                 with connection.begin():
                     return unit(Tx(connection, self._now(connection), sqlite=self.sqlite))
         except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            raise DatabaseUnavailable(type(error).__name__) from error
+        except (driver.OperationalError, driver.InterfaceError) as error:
             raise DatabaseUnavailable(type(error).__name__) from error
 
     def _once(self, unit: Callable[[Tx], T], name: str) -> T:

@@ -124,6 +124,24 @@ def test_wake_ups_of_a_lost_commit_are_not_sent(maria: Books, monkeypatch: pytes
     assert sent == []
 
 
+def test_a_connection_killed_while_a_read_prepares_it_is_told_and_given_back(
+    maria: Books, mariadb_server: MariaDB
+) -> None:
+    """The driver's own error came through: whoever looked at the books died of it, and kept the connection."""
+    engine = maria.database.engine
+    maria.database.now()
+
+    def kill(raw: Any, *_: Any) -> None:
+        mariadb_server.admin(f"KILL {raw.thread_id()}")
+
+    event.listen(engine, "checkout", kill)
+    with pytest.raises(DatabaseUnavailable):
+        maria.database.read(lambda tx: tx.now, consistent=True)
+    event.remove(engine, "checkout", kill)
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert maria.database.read(lambda tx: tx.now, consistent=True) > 0
+
+
 def test_a_connection_killed_inside_a_unit_is_a_new_try(maria: Books) -> None:
     """Nothing was committed, so the whole unit runs again."""
     ann, key, runs = maria.account(), unique(), []
