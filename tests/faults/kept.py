@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import shutil
 import sqlite3
@@ -89,12 +90,24 @@ def _fill(connection: Connection, rows: Rows) -> None:
         if rows[table.name]:
             connection.execute(insert(table), rows[table.name])
     connection.commit()
+    _count_on(connection, rows)
+
+
+def _count_on(connection: Connection, rows: Rows) -> None:
+    """New rows get the ids that follow, whatever lives in between have used up."""
+    query = "SELECT table_name, auto_increment FROM information_schema.tables WHERE table_schema = DATABASE()"
+    for name, following in connection.exec_driver_sql(query).all():
+        wanted = max((row["id"] for row in rows.get(name, ()) if "id" in row), default=0) + 1
+        if following is not None and following != wanted:
+            connection.exec_driver_sql(f"ALTER TABLE `{name}` AUTO_INCREMENT = {wanted}")
 
 
 def _with(place: Place, act: Callable[[Connection], Any]) -> Any:
-    database = Database(place.database_url, pool_size=1)
-    try:
-        with database.engine.connect() as connection:
-            return act(connection)
-    finally:
-        database.close()
+    with database(place.database_url).engine.connect() as connection:
+        return act(connection)
+
+
+@functools.cache
+def database(url: str) -> Database:
+    """A server's database, opened once in this process: making an engine costs more than reading all tables."""
+    return Database(url, pool_size=1)

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Table
 
 from ledger.db import Database
 from ledger.schema import metadata
+from tests.faults import kept
 from tests.faults.place import Place
 from wallets.fake import FakeChain
 
@@ -125,13 +126,8 @@ def _rows(place: Place, database: Database | None, leases: bool) -> Any:
             return _tables(lambda statement: raw.execute(statement).fetchall(), leases)
         finally:
             raw.close()
-    opened = database or Database(place.database_url, pool_size=1)
-    try:
-        with opened.engine.connect() as connection:
-            return _tables(lambda statement: _fetched(connection, statement), leases)
-    finally:
-        if database is None:
-            opened.close()
+    with (database or kept.database(place.database_url)).engine.connect() as connection:
+        return _tables(lambda statement: _fetched(connection, statement), leases)
 
 
 def _fetched(connection: Connection, statement: str) -> Sequence[Any]:
