@@ -89,8 +89,8 @@ _FENCES = (
         (
             Edit(
                 "jobs/runtime.py",
-                "fenced = (t.id == claim.row.id) & (t.lease_token == claim.token)",
-                "fenced = t.id == claim.row.id",
+                '"own_token": claim.token,',
+                '"own_token": _read(tx, saga.table, claim.row.id).lease_token,  # type: ignore[union-attr]\n',
             ),
         ),
         (
@@ -105,8 +105,9 @@ _FENCES = (
         (
             Edit(
                 "jobs/runtime.py",
-                "free = (t.id == row.id) & (t.version == row.version) & (t.lease_until <= tx.now)",
-                "free = t.id == row.id",
+                'given = {"own_id": row.id, "own_version": row.version, "now": tx.now}',
+                'now = _read(tx, saga.table, row.id)\n        given = {"own_id": row.id, "own_version": now.version, '
+                '"now": 1 << 62}  # type: ignore[union-attr]',
             ),
             Edit(
                 "jobs/runtime.py", "        if row.lease_until > tx.now:\n", "        if row.lease_until > 1 << 62:\n"
@@ -271,8 +272,8 @@ _ORDER = (
         (
             Edit(
                 "wallets/monero/sending.py",
-                "        if self._known(tx.txid) is not None:\n            return\n        if not self._may_relay",
-                "        if not self._may_relay",
+                "            self._check_tried(known)\n            return\n",
+                "            self._check_tried(known)\n",
             ),
             Edit("wallets/monero/sending.py", "and not any(self._spent(prepared.key_images))", ""),
         ),
