@@ -9,6 +9,7 @@ from sqlalchemy import select
 from jobs.payment import books as payment_books
 from jobs.payment import sealed, second_line
 from jobs.payment.contents import contents, sign_request
+from jobs.saga import SECOND
 from jobs.services import Services
 from jobs.signer.entries import Head
 from jobs.signer.signer import Learnt
@@ -63,8 +64,10 @@ def _some(services: Services, tx: Tx, chain: str, after: int) -> list[tuple[int,
     signed = (p.chain == chain) & (p.candidates > 0) & (p.state != "dead") & (p.id > after)
     found = []
     for row in tx.all(select(payment).where(signed).order_by(p.id).limit(_AT_ONCE)):
-        bytes_ = [sealed.opened(services, row, each) for each in reversed(payment_books.candidates(tx, row.id))]
+        newest_first = payment_books.candidates(tx, row.id)
+        bytes_ = [sealed.opened(services, row, each) for each in reversed(newest_first)]
         bound = [each.resource_key for each in tx.all(select(r.resource_key).where(r.payment_id == row.id))]
         left = payment_books.intent_stands(tx, row.id)
-        found.append((row.id, Learnt(sign_request(row, contents(tx, row)), bytes_, bound, left)))
+        made_at = newest_first[0].created_at // SECOND
+        found.append((row.id, Learnt(sign_request(row, contents(tx, row)), bytes_, bound, left, made_at)))
     return found

@@ -32,6 +32,7 @@ class Learnt:
     signed: Sequence[SignedTransaction]  #: the oldest first
     resources: Collection[str]
     left: bool
+    made_at: int  #: when its newest bytes were made, in seconds since 1970 by the database's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +177,11 @@ class Signer:
             return record.append("released", known.chain, payment_id, {"proof": proof})
 
     def learn(self, many: Iterable[Learnt]) -> int:
-        """Take over what a database knows of payments that this record has never seen; how many. Only for a record
-        that an operator puts in the place of a lost one."""
-        count = 0
+        """Take over what a database knows of payments, and this record does not: those that it has never seen, and of
+        those that it has seen with the same contents the bytes since; of how many. What it let go stays let go. Only
+        for a record that an operator puts in the place of a lost one."""
         with self.record.writing() as record:
-            for each in many:
-                if record.known(each.request.payment_id) is None:
-                    _learn(record, each)
-                    count += 1
-        return count
+            return sum(_learn(record, each) for each in many)
 
     def _check_cap(self, record: Writer, asset: str, units: int) -> None:
         """What was let go counts no more, but for the fee that a reverted payment took."""
@@ -209,14 +206,24 @@ def _signed(request: SignRequest, outflow: list[tuple[str, str, int]]) -> dict[s
     }
 
 
-def _learn(record: Writer, each: Learnt) -> None:
-    request = each.request
-    body = _signed(request, outflow_of(request)) | {"claims": sorted({*request.resources, *each.resources})}
-    record.append("signed", request.chain, request.payment_id, body)
+def _learn(record: Writer, each: Learnt) -> bool:
+    """Whether anything of the payment was new. One that the record knows otherwise is nothing to go on with."""
+    request, before = each.request, record.head()
+    known = record.known(request.payment_id)
+    if known is not None and (known.payload != payload_of(request) or known.released is not None):
+        return False
+    if known is None:
+        outflow = outflow_of(request) if each.made_at > record.now - DAY_SECONDS else []  # the cap is of one day
+        claims = sorted({*request.resources, *each.resources})
+        record.append("signed", request.chain, request.payment_id, _signed(request, outflow) | {"claims": claims})
+    there = {found.txid for found in record.candidates(request.payment_id)}
     for signed in each.signed:
-        record.append("candidate", request.chain, request.payment_id, _bytes(signed, set(body["claims"])))
-    if each.left:
+        if signed.txid not in there:
+            bound = {resource for (resource,) in record.all(_BOUND, request.payment_id)}
+            record.append("candidate", request.chain, request.payment_id, _bytes(signed, bound))
+    if each.left and (known is None or not known.left):
         record.append("left", request.chain, request.payment_id, {})
+    return record.head() != before
 
 
 def _bytes(signed: SignedTransaction, bound: set[str]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_a_shop_that_repeats_the_call_that_a_restored_database_lost_is_not_paid_
     assert engine.state(again) == "queued"
     believe(engine)
     engine.tick(3)
-    assert (engine.state(again), engine.row(withdrawals, again).status_reason) == ("review", "signer_refused")
+    assert (engine.state(again), engine.row(withdrawals, again).status_reason) == ("review", "order_signed_before")
     assert "the same order" in engine.row(withdrawals, again).status_detail
     assert engine.chain.received(first) + (payee == "other") * engine.chain.received(second) == 100_000
     assert engine.database.read(lambda tx: pauses.reason(tx, "BTC", "withdrawals")) is None  # others go on
@@ -244,6 +244,30 @@ def test_a_new_record_learns_what_was_signed_and_goes_on(engine: Engine) -> None
     assert engine.chain.received(payee) == 300_000
     assert (causes(engine), signer.faults()) == (set(), [])
     engine.check_invariants()
+
+
+def test_a_record_that_was_rolled_back_and_accepted_goes_on_with_the_bytes_since(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows the payment, and not the bytes that left for it: its chain would be halted for them again and again."""
+    account, payee = engine.funded(1_000_000), engine.chain.outside_address()
+    signer, kept = engine.services.require_signer(), tmp_path / "kept.sqlite3"
+    note = signer.note
+    row_id = engine.withdraw(account, 100_000, payee)
+    with monkeypatch.context() as patch:
+        patch.setattr(signer, "note", lambda *given: (copy(engine.folder / "signer" / FILE, kept), note(*given))[1])
+        engine.tick(2)
+    for tx in engine.chain.pool:
+        engine.chain.evict(tx)  # its bytes are sent again
+    replace(engine.folder / "signer", kept)
+    engine.tick(2)
+    assert causes(engine) == {"signer_record"}
+    succession.accept(engine.services, engine.name, "the disk came back as it was", "op")
+    believe(engine)
+    engine.tick(3)
+    engine.chain.mine(6)
+    engine.tick(2)
+    assert (engine.state(row_id), causes(engine), signer.faults()) == ("completed", set(), [])
 
 
 def test_of_two_workers_with_copies_of_the_record_one_signs_no_more(engine: Engine, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from jobs.row_mac import RowMac
 from jobs.signer import Signer, SignerRefused, SignRequest
 from jobs.signer.entries import KEYS
 from jobs.signer.record import FILE, Record, RecordMissing
+from jobs.signer.signer import Learnt
 from wallets.protocol import SignedTransaction
 
 MAC = RowMac(b"m" * 32)
@@ -649,3 +650,54 @@ def test_a_copy_taken_while_it_is_in_use_is_whole(make: Callable[..., Signer], t
         source.backup(to)
     copied = Record.open(tmp_path / "copy")
     assert (copied.head(), copied.faults()) == (signer.record.head(), [])
+
+
+# A record that takes a lost one's place
+
+
+def learnt(request: SignRequest, *bytes_: SignedTransaction, left: bool = True, age: int = 0) -> Learnt:
+    bound = {resource for each in bytes_ for resource in each.resources}
+    return Learnt(request, bytes_, bound, left, int(time.time()) - age)
+
+
+def test_a_new_record_counts_what_left_within_a_day_and_nothing_older(make: Callable[..., Signer]) -> None:
+    """However much was ever signed, the cap is of one day: a record that learnt all of it would sign nothing."""
+    signer = make(202_000)
+    for number, age in ((1, 86_401), (2, 7 * 86_400), (3, 86_300)):
+        request = ask(row(number), payment=f"pay_{number}")
+        assert signer.learn([learnt(request, signed(f"t{number}", f"pay_{number}:0"), age=age)]) == 1
+    signer.admit(ask(row(4), payment="pay_4"))
+    assert refusal(signer, ask(row(5), payment="pay_5")) == "outflow_cap"
+    assert refusal(signer, ask(row(1), payment="pay_6")) == "signed_before"
+    assert signer.faults() == []
+
+
+def test_a_record_that_was_rolled_back_learns_the_bytes_since(make: Callable[..., Signer]) -> None:
+    signer = make()
+    signer.admit(ask(row(1)))
+    bumped = signed("t2", "pay_1:0", "more:0")
+    with pytest.raises(SignerRefused, match="not what was signed"):
+        signer.check_sendable("pay_1", bumped)
+    since = learnt(ask(row(1)), signed(), bumped, signed("t3", "pay_1:0", "more:0"))
+    assert signer.learn([since]) == 1
+    known = signer.known("pay_1")
+    assert known is not None
+    assert ([each.txid for each in known.candidates], known.left) == (["t1", "t2", "t3"], True)
+    signer.check_sendable("pay_1", bumped)
+    head = signer.record.head()
+    assert (signer.learn([since]), signer.record.head()) == (0, head)
+    assert refusal(signer, ask(row(2), payment="pay_2", resources=["more:0"])) == "resource_bound"
+    assert signer.faults() == []
+
+
+def test_what_a_record_let_go_or_knows_as_something_else_is_not_learnt(make: Callable[..., Signer]) -> None:
+    signer = make()
+    signer.admit(ask(row(1)))
+    signer.admit(ask(row(2), payment="pay_2"))
+    signer.release("pay_2", "unsent")
+    others = [learnt(ask(row(3)), signed()), learnt(ask(row(2), payment="pay_2"), signed("t2", "pay_2:0"))]
+    assert signer.learn(others) == 0
+    for payment in ("pay_1", "pay_2"):
+        known = signer.known(payment)
+        assert known is not None
+        assert (known.candidates, known.left) == ((), False)
