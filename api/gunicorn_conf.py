@@ -10,7 +10,8 @@ from typing import Any
 
 import settings as settings_module
 
-#: Open connections of one process, most of them silent; beyond it new ones wait in the backlog.
+#: Open connections of one process, most of them silent, with those that are bidden farewell; beyond it new ones wait in
+#: the backlog.
 CONNECTIONS_MAX = 8_000
 #: Descriptors that a process needs beside its connections: database, Redis, files.
 DESCRIPTORS_BESIDE = 256

@@ -61,6 +61,8 @@ SLOW: dict[str, bytes] = {
     "a byte now and then": HEADERS,
     "half a body": HEADERS + KEYED + b"Content-Length: 1000\r\n\r\n{",
     "half a chunk": HEADERS + KEYED + b"Transfer-Encoding: chunked\r\n\r\n3e8\r\n{",
+    "half a body, told at length": HEADERS + KEYED + b"Content-Length: 00000000000000001000\r\n\r\n{",
+    "half a chunk, told at length": HEADERS + KEYED + b"Transfer-Encoding: chunked\r\n\r\n0000003e8\r\n{",
 }
 
 
