@@ -95,8 +95,10 @@ class Runner:
 
     def _one(self, task: Task, act: Act, until: float | None) -> None:
         try:
-            if until is None or until > time.monotonic():
-                act(self._ground(task), task, until)
+            if until is not None and until <= time.monotonic():
+                self.say(f"{task}: no time left")
+                return
+            act(self._ground(task), task, until)
         except (AssertionError, RuntimeError) as error:
             self.note_broken(task, error)
 
