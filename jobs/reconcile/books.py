@@ -16,6 +16,7 @@ from jobs.services import chain_row
 from ledger import balances
 from ledger.db import Tx
 from ledger.schema import OWED_KINDS, address, balance, deposit, ledger_account, payment, payment_item, task
+from ledger.types import total
 
 #: Indices of an asset that are looked at each time, those that hold most first. What lies on others is taken at the
 #: books' word here, and named; the balance sync looks at each of them within a day.
@@ -61,7 +62,7 @@ class Books:
     def signature(self) -> tuple[Any, ...]:
         """What must be the same before and after the chain was asked."""
         payments = [(each.payment.id, each.payment.state, each.payment.candidates) for each in self.underway]
-        return payments, [(a.house, a.owed, a.uncredited, a.holdings, a.unread) for a in self.assets]
+        return payments, [(a.house, a.uncredited, a.holdings, a.unread) for a in self.assets]
 
 
 def read(tx: Tx, chain: str, *, apart: bool, more: Collection[int] = (), most: int = INDICES_MAX) -> Books:
@@ -135,10 +136,8 @@ def _followed(tx: Tx, chain: str, code: str) -> int:
 
 def _owed(tx: Tx, code: str) -> int:
     a = ledger_account.c
-    rows = tx.all(
-        select(balance.c.units, a.kind).join(ledger_account, a.id == balance.c.ledger_account_id).where(a.asset == code)
-    )
-    return sum(row.units for row in rows if row.kind in OWED_KINDS)
+    query = select(total(balance.c.units)).join(ledger_account, a.id == balance.c.ledger_account_id)
+    return int(tx.value(query.where(a.asset == code, a.kind.in_(OWED_KINDS))) or 0)
 
 
 def credited(tx: Tx, chain: str, keys: Sequence[str]) -> set[tuple[str, str]]:

@@ -7,17 +7,17 @@ minutes pauses in any case. Only an operator lets the asset go on (`jobs.reconci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Row, or_, select
 
 from jobs import alarms, halting, tasks
-from jobs.reconcile import differences
+from jobs.reconcile import differences, lost
 from jobs.reconcile.chain import Look, Report, look_at
 from jobs.saga import SECOND
-from jobs.services import Services, chain_row
+from jobs.services import Services, require_healthy
 from jobs.tasks import Ran
 from ledger import founding, pauses
 from ledger.db import Tx
@@ -48,12 +48,17 @@ def task(row: Row[Any], services: Services) -> Ran:
     _check_owner(services, chain)
     looks = look_at(services, chain, most=INDICES_MAX)
     last: Mapping[str, Any] = row.progress or {}
-    moment, now = services.database.read(lambda tx: (_moment(tx, chain, looks[0].balance.tip), tx.now))
-    kept = {look.report.asset: _kept(look.report, last.get(look.report.asset, {}), moment, now) for look in looks}
+    moment, excused, now = services.database.read(
+        lambda tx: (_moment(tx, chain, looks[0].balance.tip), _excused(tx, looks), tx.now)
+    )
+    kept = {
+        code: _kept(report, last.get(code, {}), moment, now, excused=code in excused)
+        for code, report in ((look.report.asset, look.report) for look in looks)
+    }
 
     def effect(tx: Tx, _: Row[Any]) -> None:
         for look in looks:
-            _judge(tx, look, kept[look.report.asset], moment)
+            _judge(tx, look, kept[look.report.asset], moment, excused=look.report.asset in excused)
         if any(look.report.unexplained_units > 0 for look in looks):
             tasks.wake(tx, f"sync:{chain}")  # which knows where to look, and follows what it finds
 
@@ -70,13 +75,18 @@ def _check_owner(services: Services, chain: str) -> None:
 
 
 def _moment(tx: Tx, chain: str, tip: Tip) -> Moment:
-    """Rows that undo what a reorganisation took are made due in the commit that writes the new tip."""
+    """Rows that undo what a reorganisation took are made due in the commit that writes the new tip; one whose step
+    failed for its node is put off, and has not undone it. Raises `NodeNotReady`: what a node that is behind, or lost
+    its last blocks, does not see is no proof of anything."""
+    known = require_healthy(tx, chain)
     p, d = payment.c, deposit.c
     busy = [
-        select(t.id).where(t.chain == chain, state, or_(t.due_at <= tx.now, t.lease_until > tx.now)).limit(1)
+        select(t.id)
+        .where(t.chain == chain, state, or_(t.due_at <= tx.now, t.lease_until > tx.now, t.attempts > 0))
+        .limit(1)
         for t, state in ((p, p.state == "settled"), (d, d.state.in_(("credited", "held", "ignored"))))
     ]
-    digested = chain_row(tx, chain).tip_hash == tip.hash and all(tx.value(query) is None for query in busy)
+    digested = known.tip_hash == tip.hash and all(tx.value(query) is None for query in busy)
     moving = [
         select(p.id).where(p.chain == chain, p.state.not_in(("final", "dead"))).limit(1),
         select(d.id).where(d.chain == chain, d.due_at.is_not(None)).limit(1),
@@ -84,16 +94,33 @@ def _moment(tx: Tx, chain: str, tip: Tip) -> Moment:
     return Moment(digested, digested and all(tx.value(query) is None for query in moving))
 
 
-def _kept(report: Report, before: Mapping[str, Any], moment: Moment, now: int) -> dict[str, Any]:
-    """The report as text, with how long and how often this same difference was seen."""
+def _excused(tx: Tx, looks: Sequence[Look]) -> set[str]:
+    """Assets that have too little now, and no more too little than payments that the node has lost may explain."""
+    explained = lost.may_explain(tx, looks[0].sights)
+    found = set()
+    for report in (look.report for look in looks):
+        most = explained.get(report.asset, 0)
+        if report.unexplained_units < 0 and (most is None or -report.unexplained_units <= most):
+            found.add(report.asset)
+    return found
+
+
+def _kept(report: Report, before: Mapping[str, Any], moment: Moment, now: int, *, excused: bool) -> dict[str, Any]:
+    """The report as text, with how long there has been such a difference, too much or too little (one that grows with
+    every block is one), and how often this same one was seen."""
     values = {name: value if name == "height" else str(value) for name, value in asdict(report).items()}
-    same = before.get("unexplained_units") == values["unexplained_units"] and "since" in before
-    since = int(before["since"]) if same else now
-    looks = (int(before["looks"]) if same else 0) + int(moment.digested)
+    units, was = report.unexplained_units, int(before.get("unexplained_units", 0))
+    goes_on = "since" in before and _sign(was) == _sign(units) and not excused
+    since = int(before["since"]) if goes_on else now
+    looks = (int(before["looks"]) if goes_on and was == units else 0) + int(moment.digested and not excused)
     return values | {"since": since, "looks": looks, "at": now}
 
 
-def _judge(tx: Tx, look: Look, kept: Mapping[str, Any], moment: Moment) -> None:
+def _sign(units: int) -> int:
+    return (units > 0) - (units < 0)
+
+
+def _judge(tx: Tx, look: Look, kept: Mapping[str, Any], moment: Moment, *, excused: bool) -> None:
     report = look.report
     subject = f"reconcile:{report.asset}"
     if report.unexplained_units == 0:
@@ -101,8 +128,14 @@ def _judge(tx: Tx, look: Look, kept: Mapping[str, Any], moment: Moment) -> None:
         differences.over(tx, report.asset)
         return
     detail = f"{report.asset}: {report.unexplained_units} units on chain are unexplained at height {report.height}"
+    if excused:
+        detail += "; payments that are in neither pool nor chain now may explain it"
     alarms.raise_(tx, "reconciliation", subject, detail)
-    if _stands(report, kept, moment) and differences.accepted(tx, report.asset) != report.unexplained_units:
+    if (
+        not excused
+        and _stands(report, kept, moment)
+        and differences.accepted(tx, report.asset) != report.unexplained_units
+    ):
         pauses.stop(tx, report.asset, "withdrawals", detail[:255], "engine")
 
 

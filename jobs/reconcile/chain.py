@@ -55,11 +55,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Sight:
-    """Which candidate of a payment the chain has taken; `state` None: none, the money is all there."""
+    """Which candidate of a payment the chain has taken; `state` None: none, the money is all there (or `lost`)."""
 
     underway: Underway
     state: TxState | None
     fee_units: int
+    lost: bool = False  #: it spends coins, and the node has it in neither pool nor chain (`jobs.reconcile.lost`)
 
     @property
     def payment(self) -> Row[Any]:
@@ -100,12 +101,15 @@ def look_at(
         books = read()
         held = _balances(wallet, books)
         page = wallet.deposits_since(books.cursor)
-        fresh = services.database.read(partial(_not_asked, chain=chain, books=books, page=page))
-        if apart and fresh:
-            looked |= fresh
-            continue
+        if page.more:
+            raise NodeNotReady("the scan has not read the chain to its end yet")
         keys = [seen.key for seen in page.deposits]
         credited = services.database.read(partial(reconcile_books.credited, chain=chain, keys=keys))
+        asking = partial(_not_asked, chain=chain, books=books, page=page, credited=credited)
+        fresh = services.database.read(asking) if apart else frozenset()
+        if fresh:
+            looked |= fresh
+            continue
         sights = [_sight(each, wallet) for each in books.underway]
         found = [_look(each, held[each.code], sights, page, credited, books.hot_index) for each in books.assets]
         if books.signature() == read().signature() and _stood_still(held, page) and _balances(wallet, books) == held:
@@ -121,16 +125,22 @@ def of_asset(services: Services, asset: str, chain: str) -> Report:
     return found
 
 
-def _not_asked(tx: Tx, chain: str, books: Books, page: DepositPage) -> frozenset[int]:
+def _not_asked(tx: Tx, chain: str, books: Books, page: DepositPage, credited: set[tuple[str, str]]) -> frozenset[int]:
     """Indices at which something has come in that no row tells of yet, and whose balance was not asked for: it would
     count as here and not be there."""
     asked = {each.contract: {books.hot_index, *each.indices} for each in books.assets}
-    coming = {seen.address for seen in page.deposits if seen.status is DepositStatus.CONFIRMED}
-    places = reconcile_books.places_of(tx, chain, coming)
+    codes = {each.contract: each.code for each in books.assets}
+    known = credited | {(each.code, key) for each in books.assets for key, _, at in each.uncredited if at is not None}
+    coming = [
+        seen
+        for seen in page.deposits
+        if seen.status is DepositStatus.CONFIRMED and seen.token in codes and (codes[seen.token], seen.key) not in known
+    ]
+    places = reconcile_books.places_of(tx, chain, {seen.address for seen in coming})
     return frozenset(
         places[seen.address]
-        for seen in page.deposits
-        if seen.address in places and seen.token in asked and places[seen.address] not in asked[seen.token]
+        for seen in coming
+        if seen.address in places and places[seen.address] not in asked[seen.token]
     )
 
 
@@ -139,7 +149,7 @@ def _balances(wallet: ChainWallet, books: Books) -> dict[str, ChainBalance]:
 
 
 def _stood_still(held: Mapping[str, ChainBalance], page: DepositPage) -> bool:
-    return not page.more and all(balance.tip == page.tip for balance in held.values())
+    return all(balance.tip == page.tip for balance in held.values())
 
 
 def _look(
@@ -218,12 +228,14 @@ def _unclear(sights: Sequence[Sight], code: str) -> int:
 
 
 def _sight(each: Underway, wallet: ChainWallet) -> Sight:
+    lost = False
     for found in each.candidates:
         status = wallet.look_up(stored(found, each.payment))
         if _taken(each.payment, status):
             fee = found.fee_units if status.fee_units is None else status.fee_units
             return Sight(each, status.state, fee)
-    return Sight(each, None, 0)
+        lost |= status.state is TxState.UNKNOWN and bool(each.payment.proposal["spends"])
+    return Sight(each, None, 0, lost)
 
 
 def _taken(row: Row[Any], status: TxStatus) -> bool:

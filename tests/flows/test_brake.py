@@ -12,7 +12,8 @@ from jobs.saga import SECOND
 from ledger import pauses
 from ledger.db import Tx
 from ledger.errors import StateConflict
-from ledger.schema import audit, difference, pause
+from ledger.schema import audit, deposit, difference, pause
+from ledger.schema import chain as chains
 from tests.clock import Clock
 from tests.flows.engine import Engine
 
@@ -92,6 +93,161 @@ def test_a_block_that_the_rows_do_not_know_yet_is_timing_for_minutes_and_no_long
     look(engine, 3)
     assert paused(engine) == set()
     clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+    read_again(engine)
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_a_loss_that_grows_with_every_block_is_one_that_stands(engine: Engine, missing: Missing, clock: Clock) -> None:
+    engine.funded(1_000_000)
+    for missing.units in (LOST, LOST - 1):
+        engine.chain.mine(1)
+        look(engine)
+    assert paused(engine) == set()
+    clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+    read_again(engine)
+    missing.units = LOST - 2
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_too_little_after_too_much_begins_anew(engine: Engine, missing: Missing, clock: Clock) -> None:
+    engine.funded(1_000_000)
+    engine.chain.mine(1)
+    missing.units = 300
+    look(engine)
+    clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+    read_again(engine)
+    missing.units = LOST
+    look(engine)
+    assert paused(engine) == set()
+
+
+@pytest.mark.parametrize("ill", [{"health_reason": "syncing"}, {"scanned_at": 0}], ids=["behind", "unread"])
+def test_what_an_ill_node_says_is_no_proof(engine: Engine, missing: Missing, clock: Clock, ill: dict[str, Any]) -> None:
+    """A node that lost its last blocks shows less for as long as it takes."""
+    engine.funded(1_000_000)
+    missing.units = LOST
+    look(engine)
+    for _ in range(2):
+        clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+        read_again(engine, **ill)
+        look(engine)
+    assert paused(engine) == set()
+    read_again(engine, health_reason=None)
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def read_again(engine: Engine, **values: Any) -> None:
+    """The chain was read just now, and the rows do not know its newest block."""
+
+    def unit(tx: Tx) -> None:
+        tx.execute(chains.update().where(chains.c.name == "bitcoin").values({"scanned_at": tx.now} | values))
+
+    engine.database.run(unit, "t")
+
+
+def test_an_undo_that_was_put_off_has_not_been_done(engine: Engine, missing: Missing) -> None:
+    """Its node failed: the row is due later, and the books still have what it is to undo."""
+    row = engine.deposit_of(engine.funded(1_000_000))
+    missing.units = LOST
+    put_off(engine, row.id, attempts=1)
+    look(engine, 3)
+    assert paused(engine) == set()
+    put_off(engine, row.id, attempts=0)
+    look(engine, 2)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def put_off(engine: Engine, deposit_id: int, attempts: int) -> None:
+    def unit(tx: Tx) -> None:
+        later = {"attempts": attempts, "due_at": tx.now + 3600 * SECOND}
+        tx.execute(deposit.update().where(deposit.c.id == deposit_id).values(later))
+
+    engine.database.run(unit, "t")
+
+
+class Sent:
+    """A payment that was sent and that the pool has forgotten, on a node that counts as Bitcoin Core does."""
+
+    def __init__(self, engine: Engine, account: int) -> None:
+        self.row_id = engine.withdraw(account, 100_000)
+        engine.tick()
+        self.payment = engine.payment_of(self.row_id)
+        self.inputs = engine.chain.transaction(self.payment.txid).inputs
+        engine.chain.evict(self.payment.txid)
+
+    def units(self, engine: Engine) -> int:
+        with engine.chain.state() as s:
+            outputs = [s.output(outpoint) for outpoint in self.inputs]
+        return sum(output.units for output in outputs if output is not None)
+
+
+def test_a_payment_of_ours_that_fell_out_of_the_pool_is_told_and_pauses_nothing(
+    engine: Engine, missing: Missing, clock: Clock
+) -> None:
+    """Its inputs count as spent and its change as nothing, until it is sent again."""
+    sent = Sent(engine, engine.funded(1_000_000))
+    assert sent.units(engine) == 1_000_000
+    missing.units = -sent.units(engine)
+    look(engine, 3)
+    assert ("reconciliation", "reconcile:BTC") in engine.alarms()
+    clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+    read_again(engine)
+    look(engine, 2)
+    assert paused(engine) == set()
+    engine.tick()  # sent again
+    assert sent.payment.txid in engine.chain.pool
+    missing.units = 0
+    look(engine, 2)
+    assert (paused(engine), engine.alarms()) == (set(), set())
+
+
+def test_more_than_a_lost_payment_explains_is_missing(engine: Engine, missing: Missing) -> None:
+    sent = Sent(engine, engine.funded(1_000_000))
+    missing.units = -sent.units(engine)
+    look(engine, 3)
+    assert paused(engine) == set()
+    missing.units -= 1
+    look(engine)
+    assert paused(engine) == set()
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_what_is_missing_still_when_the_payment_is_back_is_lost(engine: Engine, missing: Missing) -> None:
+    sent = Sent(engine, engine.funded(1_000_000))
+    missing.units = LOST
+    look(engine, 3)
+    assert paused(engine) == set()
+    engine.tick()
+    assert sent.payment.txid in engine.chain.pool
+    look(engine, 2)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_where_a_lost_payment_spends_change_no_shortfall_is_judged(engine: Engine, missing: Missing) -> None:
+    """What our change was worth stands in no row."""
+    account = engine.funded(1_000_000)
+    engine.withdraw(account, 100_000)
+    engine.tick()
+    engine.chain.mine(6)
+    engine.tick()
+    sent = Sent(engine, account)
+    missing.units = -2 * sent.units(engine)
+    look(engine, 3)
+    assert paused(engine) == set()
+    engine.tick()
+    look(engine, 2)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def test_a_surplus_beside_a_lost_payment_is_judged_as_ever(engine: Engine, missing: Missing, clock: Clock) -> None:
+    Sent(engine, engine.funded(1_000_000))
+    missing.units = 300
+    look(engine, 2)
+    clock.forward(seconds=brake.SURPLUS_US // SECOND + 1)
     look(engine)
     assert paused(engine) == {("BTC", "withdrawals")}
 
