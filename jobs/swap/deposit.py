@@ -12,6 +12,7 @@ from jobs.swap import view as swap_view
 from jobs.swap.saga import SWAP
 from jobs.swap.state import COLLECTING, FUNDING_REVERSED, State
 from jobs.trace import dependants
+from ledger import halts
 from ledger.accounts import Owner
 from ledger.db import Tx
 from ledger.schema import swap
@@ -69,9 +70,12 @@ def _stay(tx: Tx, row: Row[Any], reason: str | None, values: dict[str, Any]) -> 
 
 
 def _stop(tx: Tx, withdrawal_id: int | None) -> None:
-    """Take a withdrawal back, where it can still be."""
+    """Take a withdrawal back, where it can still be, and cannot have been paid by what this database does not know:
+    what it holds is owed then, and as long as it is, the account is frozen and nothing leaves."""
     if withdrawal_id is None:
         return
     row = withdrawal.lock_all(tx, [withdrawal_id])[0]
+    if halts.reason(tx, row.chain, halts.UNSURE) is not None:
+        return
     if row.state in ("pending_approval", "queued") and row.payment_id is None:
         withdrawal.give_back(tx, row, "cancelled", FUNDING_REVERSED)

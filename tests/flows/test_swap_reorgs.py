@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs import halting
 from ledger import pauses
 from tests.flows.swap_desk import BOUGHT, BTC_FEE, SELL, XMR_FEE, Desk
 
@@ -133,4 +134,27 @@ def test_a_refund_that_was_sent_is_owed(desk: Desk) -> None:
     assert desk.engine.balance(owner, "receivable", "BTC") == SELL
     desk.settle()
     assert desk.state(swap)[0] == "refunded"
+    desk.check()
+
+
+def test_a_refund_that_may_have_been_paid_before_a_restore_is_owed_and_stays_where_it_is(desk: Desk) -> None:
+    """What the lost rows knew nobody knows yet: given back, it would have been paid and given back."""
+    engine = desk.engine
+    engine.set_policy("BTC", withdrawal_approval_above_units=10_000)
+    swap = desk.open()
+    desk.late()
+    engine.set_rates(BTC="50000", XMR="150")
+    txid = desk.pay(swap)
+    refund = desk.row(swap).refund_withdrawal_id
+    owner = desk.row(swap).account_id
+    engine.database.run(lambda tx: halting.stop(tx, engine.name, "restored", "a drill", "op"), "test_halt")
+    engine.chain.reorg(6, gone=[txid])
+    desk.work()
+    assert engine.state(refund) == "pending_approval"
+    assert (engine.balance(owner, "held"), engine.balance(owner, "receivable")) == (SELL, SELL)
+    assert engine.frozen(owner) == "reorg_debt"
+    desk.check()
+    engine.database.run(lambda tx: halting.lift(tx, engine.name, "restored", "op"), "test_halt")
+    desk.settle()
+    assert desk.refunded(swap) == 0
     desk.check()
