@@ -52,6 +52,7 @@ def thaw_all(tx: Tx, debtor_id: int, asset: str) -> None:
     query = query.where(p.debtor_id == debtor_id, deposit.c.asset == asset, p.live == 1)
     for part in tx.all(query.order_by(p.id)):
         thaw(tx, part)
+    alarms.clear(tx, debt_subject(debtor_id, asset))
 
 
 def thaw(tx: Tx, part: Row[Any]) -> None:
@@ -101,6 +102,11 @@ def take_back(
     if owed > 0:
         accounts.freeze(tx, account_id, REORG_FREEZE)
     return owed
+
+
+def debt_subject(debtor_id: int, asset: str) -> str:
+    """What an alarm is about that stands as long as an account owes."""
+    return f"debt:{debtor_id}:{asset}"
 
 
 def part_subject(part_id: int) -> str:

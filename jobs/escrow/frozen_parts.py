@@ -88,6 +88,14 @@ def follow(tx: Tx, place: Ref, got: Sequence[tuple[int, int]], *, left: int = 0)
             mark(tx, cause, part.account_id, part.asset, min(rest, left), place)
 
 
+def gone(tx: Tx, withdrawal_ids: Sequence[int]) -> None:
+    """The money has left in these withdrawals, whose rows are locked: nothing of it can be kept still any more."""
+    p = frozen_part.c
+    query = select(frozen_part).where(p.place == "withdrawal", p.place_id.in_(withdrawal_ids), p.live == 1)
+    for part in tx.all(query.order_by(p.id)):
+        debts.end_part(tx, part)
+
+
 def returned(tx: Tx, paid: Row[Any]) -> None:
     """The deposit is credited again: what was frozen for it is free, and what was taken in its place is given back."""
     p = frozen_part.c

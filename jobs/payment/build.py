@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, insert
 
 from jobs import alarms, halting
+from jobs.escrow import frozen_parts
 from jobs.payment import books as payment_books
 from jobs.payment import promised, resources, sealed, second_line
 from jobs.payment.contents import Contents, contents, flow_of, proposal_of, sign_request
@@ -32,6 +33,9 @@ from wallets.protocol import Proposal, SignedTransaction
 
 #: Why a withdrawal must not share its payment: the node refused an address of the last one.
 ALONE = "retry_alone"
+
+#: Refusals that say that a withdrawal may have been paid: its row keeps them for whoever decides about it.
+SIGNED_BEFORE = ("order_signed_before", "signed_before")
 
 #: Proposals for one payment before it waits: each round learns of coins that the books do not know yet.
 PROPOSALS_MAX = 8
@@ -191,9 +195,10 @@ def _tampered(tx: Tx, row: Row[Any], error: SignerRefused) -> None:
         halting.stop(tx, row.chain, "resource_moved", detail)
     from jobs.withdrawal import move
 
+    reason = error.code if error.code in SIGNED_BEFORE else "signer_refused"
     for member in payment_books.members(tx, row.id):
         if member.id == withdrawal_id or error.code == "payload_changed":
-            move(tx, member, "review", reason="signer_refused", detail=detail[:512])
+            move(tx, member, "review", reason=reason, detail=detail[:512])
     if error.code == "order_signed_before":  # a shop repeats a call that a restored database has lost: only that waits
         return
     pauses.stop(tx, row.asset, "withdrawals", f"the signer refused a withdrawal: {detail}"[:255], "engine")
@@ -236,7 +241,10 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
     try:
         head = signer.leave(row.public_id, sealed.opened(services, row, newest))
     except SignerRefused as error:
-        second_line.not_ours(services, row.chain, error)
+        cause = second_line.halt_for(services, row.chain, error)
+        detail = error.detail[:512]
+        effect = partial(payment_books.contest, detail=detail, reason=cause)
+        return Disputed(reason=cause, detail=detail, due_us=None, effect=effect)
     return Committed(effect=partial(_commit_intent, head=head))
 
 
@@ -244,4 +252,6 @@ def _commit_intent(tx: Tx, row: Row[Any], head: Head) -> None:
     halts.check(tx, row.chain)
     second_line.note(tx, row.chain, head)
     payment_books.post_intent(tx, row)
+    # What was frozen since the step looked goes all the same: the signer's record says that it has left.
+    frozen_parts.gone(tx, [member.id for member in payment_books.members(tx, row.id)])
     payment_books.project(tx, row.id, "broadcast")

@@ -7,20 +7,24 @@ first, because without the deposit that is what he could not have paid.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, exc
 
-from jobs import withdrawal
+from jobs import alarms, debts, withdrawal
 from jobs.escrow import frozen_parts
 from jobs.escrow.frozen_parts import Cause
 from jobs.payment import books as payment_books
 from jobs.trace import streams
-from jobs.trace.follow import Leaf, leaves, trace
-from ledger import accounts
+from jobs.trace.follow import Leaf, Trace, leaves, trace
+from ledger import accounts, halts
 from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
+from ledger.errors import DatabaseError
+
+log = logging.getLogger("coffer.trace")
 
 #: How often the trace is followed until it stands still: others spend while their balances are not locked yet.
 LOOKS_MAX = 4
@@ -30,7 +34,8 @@ UNSENT = ("pending_approval", "queued")
 
 def freeze(tx: Tx, paid: Row[Any], debtor_id: int, owed: int) -> None:
     """Keep still what others have from the deposit `paid`, up to the `owed` units that its reversal has just left the
-    account `debtor_id` owing."""
+    account `debtor_id` owing. Whatever the trace is like, the reversal stands: what cannot be followed is not frozen,
+    and an alarm tells of it until the debt is over."""
     left = owed
     for leaf in _settled(tx, paid, debtor_id) if owed else ():
         share = min(left, leaf.share)
@@ -40,23 +45,42 @@ def freeze(tx: Tx, paid: Row[Any], debtor_id: int, owed: int) -> None:
 
 def _settled(tx: Tx, paid: Row[Any], debtor_id: int) -> Sequence[Leaf]:
     """Where it is, with every balance locked in which it lies."""
-    found = _others(tx, paid, debtor_id)
+    whole, found = _others(tx, paid, debtor_id)
     for _ in range(LOOKS_MAX):
         _lock(tx, found)
-        again = _others(tx, paid, debtor_id)
+        whole, again = _others(tx, paid, debtor_id)
         if [(leaf.path, leaf.step.left) for leaf in again] == [(leaf.path, leaf.step.left) for leaf in found]:
             break
         found = again
+    if not whole:
+        _tell(tx, paid, debtor_id)
     return found
 
 
-def _others(tx: Tx, paid: Row[Any], debtor_id: int) -> list[Leaf]:
-    """The debtor may spend nothing at all, and what is frozen stays so."""
-    found = trace(tx, paid)
-    if found is None:
-        return []
+def _others(tx: Tx, paid: Row[Any], debtor_id: int) -> tuple[bool, list[Leaf]]:
+    """Whether all was followed, and what others have: the debtor may spend nothing at all, and what is frozen stays
+    so."""
+    try:
+        found = trace(tx, paid)
+        if found is None:
+            return True, []
+        return found.whole, _of_others(found, debtor_id)
+    except (exc.DBAPIError, DatabaseError):
+        raise  # the whole unit is run again
+    except Exception:  # raised, it would undo the reversal each time that it is tried
+        log.exception("the money of %s cannot be followed", paid.public_id)
+        return False, []
+
+
+def _of_others(found: Trace, debtor_id: int) -> list[Leaf]:
     own = (debtor_id, HOUSE_ACCOUNT)
     return [one for one in leaves(found.root) if one.step.account_id not in own and one.step.what != "frozen"]
+
+
+def _tell(tx: Tx, paid: Row[Any], debtor_id: int) -> None:
+    detail = f"{paid.public_id} has left the chain, and only part of what it paid for could be followed and frozen; "
+    detail += f"see `coffer explain {paid.public_id}`"
+    alarms.raise_(tx, "money_not_followed", debts.debt_subject(debtor_id, paid.asset), detail)
 
 
 def _lock(tx: Tx, found: Sequence[Leaf]) -> None:
@@ -90,12 +114,14 @@ def _escrow(tx: Tx, leaf: Leaf) -> int:
 
 
 def _stop(tx: Tx, cause: Cause, withdrawal_id: int, account_id: int, asset: str, units: int) -> int:
-    """Take a withdrawal back that has joined no payment; one of which nothing can be out yet waits."""
+    """Take a withdrawal back that has joined no payment; one of which nothing can be out yet waits, and so does one
+    that may have been paid by what this database does not know."""
     (row,) = withdrawal.lock_all(tx, [withdrawal_id])
-    if row.state in UNSENT and row.payment_id is None:
+    unsent = row.state in UNSENT and row.payment_id is None
+    if unsent and halts.reason(tx, row.chain, halts.UNSURE) is None:
         withdrawal.give_back(tx, row, "cancelled", "funding_reversed")
         return frozen_parts.freeze(tx, cause, account_id, asset, units)
-    if row.payment_id is None or payment_books.intent_stands(tx, row.payment_id):
+    if not unsent and (row.payment_id is None or payment_books.intent_stands(tx, row.payment_id)):
         return 0
     frozen_parts.mark(tx, cause, account_id, asset, units, ("withdrawal", row.id))
     return units

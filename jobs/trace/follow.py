@@ -21,6 +21,9 @@ from ledger.schema import frozen_part, hold, hold_end, posting, transfer, withdr
 
 #: Movements that one trace follows; what lies behind them is told as not followed.
 STEPS_MAX = 2_000
+#: Movements that one trace follows one behind the other. Money may go back and forth for ever, and each movement is
+#: several calls deep, here and wherever the trace is read.
+DEPTH_MAX = 150
 
 #: What hands money on to somebody.
 _PASSING = ("escrow", "transfer", "swap")
@@ -73,7 +76,7 @@ def trace(tx: Tx, paid: Row[Any], generation: int | None = None) -> Trace | None
     account was ever credited with."""
     follower = _Follower(tx, paid.id)
     root = follower.deposit(paid.id, int(generation or paid.credits))
-    return None if root is None else Trace(root, follower.budget > 0)
+    return None if root is None else Trace(root, follower.whole)
 
 
 def leaves(root: Step) -> list[Leaf]:
@@ -117,12 +120,15 @@ def _cut_one(step: Step, share: int, last: bool) -> Step:
 
 
 class _Follower:
-    """One walk, which ends: no deposit stands in for itself, and no more than `STEPS_MAX` movements are followed."""
+    """One walk, which ends: no deposit stands in for itself, and no more than `STEPS_MAX` movements are followed, nor
+    more than `DEPTH_MAX` of them in a row."""
 
     def __init__(self, tx: Tx, deposit_id: int) -> None:
         self.tx = tx
         self.deposit_id = deposit_id
         self.budget = STEPS_MAX
+        self.depth = 0
+        self.whole = True
         self._under_way: list[tuple[int, int]] = []
 
     def deposit(self, deposit_id: int, generation: int) -> Step | None:
@@ -144,7 +150,8 @@ class _Follower:
     def _came(self, what: str, lot: Lot, share: int) -> Step:
         """Money came to a customer's queue: what of it has gone on, and what is left."""
         step = self._step(what, lot, share)
-        if self.budget <= 0:
+        if self.budget <= 0 or self.depth >= DEPTH_MAX:
+            self.whole = False
             return step
         gone = streams.spent(self.tx, lot, self.deposit_id)
         step.left = lot.units - sum(part.units for part in gone)
@@ -158,6 +165,12 @@ class _Follower:
     def _went(self, lot: Lot, share: int) -> Step:
         """Where a posting took it."""
         self.budget -= 1
+        self.depth += 1
+        step = self._taken(lot, share)
+        self.depth -= 1
+        return step
+
+    def _taken(self, lot: Lot, share: int) -> Step:
         target, move = streams.owner(self.tx, lot.move.credit_id), lot.move
         if target.kind in ("available", "escrow", "swap"):
             return self._came("passed", lot, share)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from jobs import transfers, withdrawal
+from jobs import halting, transfers, withdrawal
 from jobs.explain import explain
+from jobs.trace import dependants
 from ledger import accounts
 from ledger.db import Tx
 from ledger.errors import AccountFrozen, InsufficientFunds, LeaseLost, StateConflict
@@ -323,3 +324,127 @@ def test_money_is_never_followed_twice(desk: Desk) -> None:
 
     lying = engine.database.read(read)
     assert lying == 500_000 - 1_000  # the fee is the house's; the withdrawal is held until it settles
+
+
+def back_and_forth(desk: Desk, times: int) -> int:
+    """The vendor's money goes to a third account and back so often; that account."""
+    third = desk.engine.account()
+
+    def unit(tx: Tx) -> None:
+        pair = [desk.vendor, third]
+        for _ in range(times):
+            transfers.make(tx, desk.engine.caller, transfers.Order(*pair, "BTC", 400_000, secrets.token_hex(8)))
+            pair.reverse()
+
+    desk.run(unit)
+    return third
+
+
+def not_followed(desk: Desk) -> bool:
+    return ("money_not_followed", f"debt:{desk.buyer}:BTC") in desk.engine.alarms()
+
+
+def test_money_that_goes_back_and_forth_for_ever_stops_no_reversal(desk: Desk) -> None:
+    """It is followed so far and no further, and an operator is told; what is nearer is frozen all the same."""
+    txid = paid_in(desk, 500_000)
+    fourth = desk.engine.account()
+    give(desk, desk.buyer, fourth, 100_000)
+    give(desk, desk.buyer, desk.vendor, 400_000)
+    third = back_and_forth(desk, 520)
+    desk.lose(txid, 6)
+    assert (owed(desk), desk.engine.frozen(desk.buyer)) == (500_000, "reorg_debt")
+    assert frozen(desk) == [("balance", fourth, 100_000, 1)]
+    assert (desk.money(), desk.engine.available(third)) == ((0, 400_000), 0)
+    assert not_followed(desk)
+    desk.check()
+    assert "... and more: not all of it was followed" in told(desk, txid)
+    desk.again(txid)
+    assert (owed(desk), desk.money(), desk.engine.available(fourth)) == (0, (0, 400_000), 100_000)
+    assert not not_followed(desk)
+    desk.check()
+
+
+def test_a_trace_that_fails_stops_no_reversal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+
+    def fails(*_: Any) -> None:
+        raise RecursionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dependants, "trace", fails)
+        desk.lose(txid, 6)
+    assert (owed(desk), desk.engine.frozen(desk.buyer), frozen(desk)) == (500_000, "reorg_debt", [])
+    assert not_followed(desk)
+    desk.check()
+
+
+def test_a_trace_that_was_followed_whole_raises_no_alarm(desk: Desk) -> None:
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 400_000)
+    third = back_and_forth(desk, 101)
+    desk.lose(txid, 6)
+    assert (owed(desk), frozen(desk)) == (400_000, [("balance", third, 400_000, 1)])
+    assert not not_followed(desk)
+    desk.check()
+
+
+@pytest.mark.parametrize("approval", [True, False], ids=["pending_approval", "queued"])
+def test_a_withdrawal_that_may_have_been_paid_before_a_restore_waits_and_is_not_given_back(
+    desk: Desk, approval: bool
+) -> None:
+    """What the lost rows knew nobody knows yet: given back, it would have been paid and given back."""
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    if approval:
+        engine.set_policy(withdrawal_approval_above_units=1_000)
+    waiting = engine.withdraw(desk.vendor, 300_000)
+    desk.run(lambda tx: halting.stop(tx, engine.name, "restored", "a drill", "op"))
+    before = engine.state(waiting)
+    engine.chain.reorg(6, gone=[txid])
+    engine.run_task("scan")
+    (paid,) = [row for row in engine.rows(deposit) if row.txid == txid]
+    engine.runtime.advance("deposit", paid.id)
+    assert owed(desk) == 500_000
+    assert engine.state(waiting) == before == ("pending_approval" if approval else "queued")
+    assert engine.balance(desk.vendor, "held") == 302_000 + 198_000
+    assert ("withdrawal", desk.vendor, 302_000, 1) in frozen(desk)
+    desk.run(lambda tx: halting.lift(tx, engine.name, "restored", "op"))
+    engine.tick(2)
+    assert engine.state(waiting) == before  # kept still until the deposit is back
+    desk.check()
+    desk.again(txid)
+    engine.tick(2)
+    assert engine.state(waiting) in ("pending_approval", "broadcast", "confirming")
+    assert not [part for part in frozen(desk) if part[3]]
+    desk.check()
+
+
+def test_what_is_frozen_while_the_signer_lets_it_go_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signer's record says that it has left: nothing is kept still any more, and no alarm says so."""
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    sent = engine.withdraw(desk.vendor, 498_000)
+    signer = engine.services.require_signer()
+    real = signer.leave
+    seen: list[tuple[str, int, int, int | None]] = []
+
+    def leaves(*args: Any) -> Any:
+        head = real(*args)
+        engine.chain.reorg(6, gone=[txid])
+        engine.run_task("scan")
+        (paid,) = [row for row in engine.rows(deposit) if row.txid == txid]
+        engine.runtime.advance("deposit", paid.id)
+        seen.extend(frozen(desk))
+        return head
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signer, "leave", leaves)
+        engine.tick()
+    assert seen == [("withdrawal", desk.vendor, 500_000, 1)]
+    assert engine.state(sent) in ("broadcast", "confirming")
+    assert (owed(desk), frozen(desk)) == (500_000, [("withdrawal", desk.vendor, 500_000, None)])
+    assert "money_frozen" not in {name for name, _ in engine.alarms()}
+    desk.check()

@@ -29,6 +29,7 @@ _EXPECTED_ALARMS = {
     "payment_contested",
     "payment_still_alive",
     "money_frozen",
+    "money_not_followed",
     "reconciliation",  # of a reorganisation that was not read yet; one that lasts pauses, and is seen by that
 }
 _MINIMUM = {"BTC": 1_000, "XMR": 10**9}
