@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Row, Select, Table, Update, bindparam, case, func, select, update
 
-from jobs import alarms, leases
+from jobs import alarms, claims, leases
 from jobs.heartbeat import Heartbeat
 from jobs.saga import SECOND, Outcome, Saga, Step
 from ledger import history, pauses
@@ -148,7 +148,10 @@ class Runtime:
     def _run(self, saga: Saga, claim: Claim) -> Outcome | None:
         lease = wallet_lease(claim.row) if claim.step.exclusive else None
         try:
-            with self.heartbeat.keep(saga.table, claim.row.id, claim.token, lease):
+            with (
+                self.heartbeat.keep(saga.table, claim.row.id, claim.token, lease),
+                claims.holding(saga.table, claim.row.id, claim.token),
+            ):
                 return claim.step.run(claim.row, self.services)
         except LeaseLost:
             raise

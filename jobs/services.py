@@ -11,6 +11,7 @@ from redis import Redis
 from sqlalchemy import Row, select
 
 from exchanges.protocol import Desk, Hedging
+from jobs import claims
 from jobs.row_mac import RowMac
 from jobs.signer import Signer
 from jobs.webhooks.parts import Webhooks
@@ -68,8 +69,11 @@ class Services:
         return self.webhooks
 
     def require_signer(self) -> Signer:
+        """The signer, for whoever still holds the row of its step: what its record is told, no row's fence takes back.
+        To be asked for anew after every call that may take long. Raises `LeaseLost`."""
         if self.signer is None:
             raise CofferError("this process may not sign: COFFER_SIGNER_DIR and COFFER_ROW_MAC_KEY are needed")
+        claims.check(self.database)
         return self.signer
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs import halting
+from jobs import claims, halting
 from jobs.services import Services
 from jobs.signer import Signer, SignerRefused
 from jobs.signer.entries import Entry, Head
@@ -25,7 +25,7 @@ from ledger.schema import candidate, installation, payment, signer_head
 #: A payment in one of these states may have entries in the record that its rows do not show yet.
 _UNDERWAY = {
     "signed": frozenset({"reserved", "review"}),
-    "candidate": frozenset({"reserved", "bumping", "review"}),
+    "candidate": frozenset({"reserved", "bumping", "releasing", "review"}),
     "left": frozenset({"signed", "review"}),
     "released": frozenset({"releasing", "review"}),
 }
@@ -53,8 +53,23 @@ def look(services: Services, chain: str) -> str | None:
 
 def not_ours(services: Services, chain: str, error: SignerRefused) -> NoReturn:
     """These rows would have something sent that the signer did not sign, or that was let go: nothing more is signed
-    until a person has looked, and this is not sent."""
-    halting.at_once(services, chain, "restored" if error.code == "let_go" else "signer_record", error.detail)
+    until a person has looked, and this is not sent. Raises `LeaseLost` where the rows that the step read are not of
+    now: what they say was overtaken, and nothing is wrong."""
+    claims.check(services.database)
+    halting.at_once(services, chain, _cause(error), error.detail)
+
+
+def halt_for(services: Services, chain: str, error: SignerRefused) -> str:
+    """As `not_ours`, for a step that puts its payment before a person itself, or each lift would bring the halt back;
+    the cause. It stands whatever becomes of the step. Raises `LeaseLost` like it."""
+    claims.check(services.database)
+    cause = _cause(error)
+    services.database.run(lambda tx: halting.stop(tx, chain, cause, error.detail), "signer_halt")
+    return cause
+
+
+def _cause(error: SignerRefused) -> str:
+    return "restored" if error.code == "let_go" else "signer_record"
 
 
 def note(tx: Tx, chain: str, head: Head) -> None:
