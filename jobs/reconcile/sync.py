@@ -17,7 +17,7 @@ from sqlalchemy import Row, select
 from jobs import alarms, cold_watch
 from jobs.reconcile import differences, places, surplus
 from jobs.reconcile.chain import Look, look_at
-from jobs.services import Services, chain_row, is_final
+from jobs.services import Services, is_final, require_healthy
 from jobs.tasks import OF_A_CHAIN, Ran
 from ledger import pauses
 from ledger.db import Tx
@@ -76,13 +76,13 @@ class Judgement:
 
 
 def task_step(row: Row[Any], services: Services) -> Ran:
-    """Task step for `sync:<chain>`."""
+    """Task step for `sync:<chain>`. Raises `NodeNotReady`: what an ill node does not see is not missing."""
     chain = row.name.partition(":")[2]
     before = Followed.of(row.progress)
     apart = services.address_book(chain).apart
     turn, following = services.database.read(partial(_turn, chain=chain, start=before.next)) if apart else (set(), 1)
     looks = look_at(services, chain, turn | before.indices() if apart else ())
-    known, now = services.database.read(lambda tx: (chain_row(tx, chain), tx.now))
+    known, now = services.database.read(lambda tx: (require_healthy(tx, chain), tx.now))
     after = Followed(following, cold_at=before.cold_at)
     judged = [(look, _judge(look, before, after, known)) for look in looks]
     watched = cold_watch.look(services, chain, before.cold_at, now)

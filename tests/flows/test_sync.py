@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from jobs.reconcile import chain as reconcile
 from jobs.resolve import by_hand as resolve
-from ledger.schema import account, deposit, pause, task
+from ledger.schema import account, chain, deposit, pause, task
 from tests.clock import Clock
 from tests.flows.engine import Engine
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
@@ -140,6 +140,22 @@ def test_money_missing_on_an_index_raises_an_alarm_and_stops_the_asset_when_it_s
     ethereum.node.set_balance(home.address, ETHER)
     ethereum.mine(1)
     assert ("index_short", "sync:ETH") not in ethereum.alarms()
+
+
+def test_money_that_an_ill_node_does_not_see_is_not_missing(ethereum: EthereumEngine) -> None:
+    quiet(ethereum)
+    home = ethereum.address(ethereum.funded(ETHER))
+    ethereum.node.set_balance(home.address, ETHER - 1)
+    ethereum.node.mine(1)
+    ill = update(chain).where(chain.c.name == "ethereum")
+    ethereum.database.run(lambda tx: tx.execute(ill.values(health_reason="syncing")), "test")
+    for _ in range(3):
+        ethereum.run_task("sync")
+    assert (ethereum.rows(pause), {name for name, _ in ethereum.alarms()} & {"index_short"}) == ([], set())
+    ethereum.database.run(lambda tx: tx.execute(ill.values(health_reason=None)), "test")
+    for _ in range(2):
+        ethereum.run_task("sync")
+    assert {(row.asset, row.flow) for row in ethereum.rows(pause)} == {("ETH", "withdrawals"), ("ETH", "sweeps")}
 
 
 def test_payments_under_way_are_no_difference(ethereum: EthereumEngine) -> None:
