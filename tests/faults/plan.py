@@ -18,6 +18,8 @@ from tests.faults.singles import Singles
 QUICK_SHARE = 0.75
 #: Of what the model chains' single deaths leave of the time: for real nodes, then for pairs; the rest is for seeds.
 NODES_SHARE, PAIRS_SHARE = 0.6, 0.6
+#: How many flows of a real chain the seed draws: recording one costs as much as some deaths.
+NODE_FLOWS = {"bitcoin": 3, "ethereum": 7, "monero": 3, "monero-accounts": 1}
 #: Simulation is not worth starting for less.
 SEEDS_SECONDS_MIN = 5.0
 _SEEDS_APART = 1_000_000
@@ -33,7 +35,7 @@ def within(runner: Runner, singles: Singles, wanted: Sequence[Task], budget_seco
     runner.each(quick, singles.run, budget_seconds * QUICK_SHARE)
     left = end - time.monotonic()
     shares = (left * NODES_SHARE, left * (1 - NODES_SHARE) * PAIRS_SHARE)
-    runner.say(f"single deaths on real nodes: {len(nodes)} flows, a sample of {shares[0]:.0f} s")
+    runner.say(f"single deaths on real nodes: {len(nodes)} flows that the seed draws, a sample of {shares[0]:.0f} s")
     runner.in_shares(_lanes(nodes, runner.workers), singles.run, shares[0])
     pairs = Pairs(runner, singles.seed)
     runner.say(f"pairs of deaths: a sample of {shares[1]:.0f} s")
@@ -44,13 +46,16 @@ def within(runner: Runner, singles: Singles, wanted: Sequence[Task], budget_seco
 
 
 def _on_nodes(wanted: Sequence[Task], seed: int) -> list[Task]:
-    """Each real chain with one of the databases, which the seed draws."""
+    """Some flows of each real chain, with one of the databases: the seed draws both."""
     dice = random.Random(f"{seed} databases")
     nodes = [task for task in wanted if task.chain not in QUICK]
     dbs = {
         chain: dice.choice([t.db for t in nodes if t.chain == chain]) for chain in dict.fromkeys(t.chain for t in nodes)
     }
-    return _in_seeds_order([task for task in nodes if task.db == dbs[task.chain]], seed)
+    drawn = []
+    for chain, db in dbs.items():
+        drawn += _in_seeds_order([t for t in nodes if (t.chain, t.db) == (chain, db)], seed)[: NODE_FLOWS[chain]]
+    return drawn
 
 
 def _lanes(nodes: Sequence[Task], workers: int) -> list[list[Task]]:
