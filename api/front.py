@@ -229,8 +229,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def murder_pending(self) -> None:
         """In the loop, after each of its rounds, of which there may be thousands in a second."""
         now = time.monotonic()
-        if now < self._next_look:
-            return
+        if now < self._next_look and self.alive:
+            return  # a stop is not made longer by it
         self._next_look = now + LOOK_SECONDS
         stop = now + STOP_SECONDS
         for conn in list(self._gathering):

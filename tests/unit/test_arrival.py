@@ -53,7 +53,7 @@ def test_a_request_that_comes_byte_by_byte_is_judged_as_if_it_came_at_once(reque
 @pytest.mark.parametrize(
     "parts",
     [
-        [b"GET /?" + b"a" * 1_000, b" HTTP/1.1\r\n\r\n"],
+        [b"GET /?" + b"a" * 1_000, b"a", b" HTTP/1.1\r\n\r\n"],
         [HEAD + b"Content-Length: 3\r\n\r\n", b"a", b"bc"],
         [CHUNKED, *[b"1\r\na\r\n"] * 1_000, b"0\r\n\r\n"],
         [CHUNKED, b"0\r\n", *[b"X: trailer\r\n"] * 1_000, b"\r\n"],
@@ -61,13 +61,13 @@ def test_a_request_that_comes_byte_by_byte_is_judged_as_if_it_came_at_once(reque
     ids=["head", "length", "chunks", "trailers"],
 )
 def test_what_was_looked_at_is_not_looked_at_again(parts: list[bytes]) -> None:
-    """The loop would do nothing else for one client that sends many small chunks byte by byte. Told by taking away what
-    it has seen, up to the three bytes that the end of a part may begin with."""
+    """The loop would do nothing else for one client that sends many small chunks byte by byte. Told by putting
+    an end in place of what it has seen, up to the three bytes that the end of a part may begin with."""
     watch, got = Watch(), bytearray()
     for part in parts[:-1]:
         got += part
         assert watch.of(got) is Arrival.WAITED_FOR
-        got[:-3] = b"\0" * (len(got) - 3)
+        got[:-3] = (b"\r\n" * len(got))[: len(got) - 3]
     assert watch.of(got + parts[-1]) is Arrival.WHOLE
 
 

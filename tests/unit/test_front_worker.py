@@ -121,6 +121,18 @@ def test_the_loop_looks_whose_time_is_over_once_a_second(loop: Loop, monkeypatch
     assert loop.worker.nr_conns == 0
 
 
+def test_a_worker_that_stops_looks_each_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(front, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    loop.client()
+    loop.worker.murder_pending()
+    loop.worker.alive = False
+    loop.worker.murder_pending()
+    clock.now += front.STOP_SECONDS
+    loop.worker.murder_pending()
+    assert not loop.worker._gathering
+
+
 def test_those_bidden_farewell_have_descriptors_of_their_own(loop: Loop) -> None:
     """So that as many as may be open and as many as are bidden farewell are not more than there may be descriptors."""
     for _ in range(CONNECTIONS // 2):
