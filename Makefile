@@ -17,7 +17,7 @@ WORKERS ?= 1
 PY := .venv/bin/python
 
 # Everything, all pairs, all of the flows that are named, or what fits.
-HOW_MUCH = $(if $(filter 1,$(FULL)),--full,$(if $(PAIRS),--all-pairs,$(if $(ONLY),,--budget $(BUDGET))))
+HOW_MUCH = $(if $(filter 1,$(FULL)),--full,$(if $(PAIRS),--all-pairs,$(if $(ONLY)$(filter-out all,$(CHAIN)),,--budget $(BUDGET))))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test up bench faults simulate soak bad-days guards check
