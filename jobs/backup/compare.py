@@ -34,6 +34,8 @@ OVERLAP = 100
 SCANS_MAX = 10_000
 #: Withdrawals that nothing was signed for here.
 OPEN = ("pending_approval", "queued")
+#: With those whose payment was signed here, and not committed to be sent.
+UNCOMMITTED = (*OPEN, "signed")
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def _scan(services: Services, runtime: Runtime, chain: str) -> None:
 
 
 def _unknown(tx: Tx, signed: Iterable[Known]) -> list[Known]:
-    """Of the payments in the signer's record those that no row here knows."""
-    known = {row.public_id for row in tx.all(select(payment.c.public_id))}
+    """Of the payments in the signer's record those that no row here knows, or that nothing was bound for here."""
+    bound = payment.c.fee_max_units.is_not(None)  # set with the proposal, which is long
+    known = {row.public_id for row in tx.all(select(payment.c.public_id).where(bound))}
     return [each for each in signed if each.payment not in known]
 
 
@@ -209,7 +212,7 @@ def _differences(reports: Sequence[Report]) -> list[Finding]:
 
 def _still_open(tx: Tx, chain: str, members: frozenset[str]) -> frozenset[str]:
     w = withdrawal.c
-    query = select(w.public_id).where(w.chain == chain, w.state.in_(OPEN), w.public_id.in_(sorted(members)))
+    query = select(w.public_id).where(w.chain == chain, w.state.in_(UNCOMMITTED), w.public_id.in_(sorted(members)))
     return frozenset(row.public_id for row in tx.all(query))
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Row, select, update
 
 from jobs import halting, withdrawal
 from jobs.backup import quarantine
-from jobs.backup.compare import OPEN, Comparison
+from jobs.backup.compare import UNCOMMITTED, Comparison
 from jobs.payment import books as payment_books
 from jobs.payment import second_line
 from jobs.reconcile import outgoing
@@ -35,7 +35,8 @@ REASON = "restored"
 def lift(services: Services, found: Comparison, records: Sequence[Record], accept: str | None, actor: str) -> list[str]:
     """Let the chain go on as the comparison found it; the public ids of withdrawals that a person must decide about.
 
-    Raises `StateConflict` while something is unexplained and `accept`, an operator's reason, is not given.
+    Raises `StateConflict` while something is unexplained and `accept`, an operator's reason, is not given, and for
+    whatever left since it was compared.
     """
     if found.unexplained and accept is None:
         first = found.unexplained[0]
@@ -63,7 +64,8 @@ def _accept(tx: Tx, found: Comparison, records: Sequence[Record], reason: str, a
         head = record.head()
         if record.since(0, found.chain):
             second_line.accept(tx, found.chain, head)
-    outgoing.accept(tx, found.chain, reason, actor)
+    seen = {finding.subject for finding in found.findings if finding.kind == "left"}
+    outgoing.accept(tx, found.chain, seen, reason, actor)
     for cause in outgoing.CAUSES:
         if halts.reason(tx, found.chain, (cause,)) is not None:
             halting.lift(tx, found.chain, cause, actor, reason)
@@ -72,7 +74,7 @@ def _accept(tx: Tx, found: Comparison, records: Sequence[Record], reason: str, a
 def _set_aside(tx: Tx, found: Comparison, *, everything: bool) -> list[str]:
     """Put before a person what may have been paid: withdrawals to review; payments that were not committed let go."""
     w = withdrawals.c
-    waiting = (w.chain == found.chain) & w.state.in_((*OPEN, "signed"))
+    waiting = (w.chain == found.chain) & w.state.in_(UNCOMMITTED)
     if not everything:
         waiting &= w.public_id.in_(sorted(found.paid))
     ids = [row.id for row in tx.all(select(w.id).where(waiting).order_by(w.id))]

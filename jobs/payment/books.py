@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
-from jobs import holdings, withdrawal
+from jobs import alarms, holdings, withdrawal
 from jobs.payment.contents import OUTWARD
 from jobs.sweep import rows as sweep_rows
 from ledger import holds, postings
@@ -48,6 +48,12 @@ def project(tx: Tx, payment_id: int, state: str, *, reason: str | None = None, *
         if row.state != state or row.status_reason != reason or any(getattr(row, k) != v for k, v in values.items())
     ]
     withdrawal.move_all(tx, behind, state, reason=reason, **values)
+
+
+def contest(tx: Tx, row: Row[Any], detail: str, reason: str) -> None:
+    """A person must look at the payment: the alarm, and its withdrawals in review."""
+    alarms.raise_(tx, "payment_contested", f"payment:{row.id}", detail)
+    project(tx, row.id, "review", reason=reason)
 
 
 def unbacked(tx: Tx, rows: Sequence[Row[Any]]) -> int | None:
@@ -196,8 +202,9 @@ def candidates(tx: Tx, payment_id: int) -> Sequence[Row[Any]]:
     return tx.all(query.order_by(candidate.c.number.desc()))
 
 
-def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_before: int) -> None:
-    """End the payment's hold on its withdrawals: back to the queue, or (`refund`) failed with the money returned."""
+def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_before: int, aside: bool = False) -> None:
+    """End the payment's hold on its withdrawals: back to the queue, or (`refund`) failed with the money returned. Those
+    in review stay there, unless an operator chose otherwise; with `aside`, whatever was chosen."""
     sweep_rows.wake(tx, row)
     rows = members(tx, row.id)
     later = _too_much(rows, reason)
@@ -207,7 +214,7 @@ def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_befor
             .where(payment_item.c.payment_id == row.id, payment_item.c.withdrawal_id == member.id)
             .values(live=None)
         )
-        if member.state == "review" and row.resolution is None:
+        if member.state == "review" and (aside or row.resolution is None):
             continue  # the signer found this one wanting: it stays with a person, its money held
         if reason == REVERTED and row.resolution is None and _reverts(tx, member.id) >= REVERTS_MAX:
             withdrawal.move(tx, member, "review", reason=reason, detail="the chain reverted it again and again")

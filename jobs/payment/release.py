@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import alarms
+from jobs import alarms, withdrawal
 from jobs.payment import books as payment_books
 from jobs.payment import sealed, second_line
+from jobs.payment.build import SIGNED_BEFORE
 from jobs.payment.contents import Contents, contents, sign_request, stored
 from jobs.payment.send import is_final
 from jobs.saga import SECOND, Outcome
@@ -34,6 +35,10 @@ from wallets.protocol import SignedTransaction, TxState, TxStatus
 REST_SECONDS = {"outflow_cap": 300, "insufficient_hot_funds": 20, "hot_funds_locked": 60, "paused": 5}
 
 
+#: Why a withdrawal is with a person that a restore left.
+RESTORED = "restored"
+
+
 class Released(Outcome):
     """Withdrawals and resources are free again."""
 
@@ -45,6 +50,9 @@ class StillAlive(Outcome):
 def release(row: Row[Any], services: Services) -> Outcome:
     """Ask the chain, unlock the resources in the node, tell the signer, then let all go in one commit."""
     second_line.check(services, row.chain)
+    if _signed_elsewhere(row, services):
+        # The signer's record is told nothing: its entry has it refuse to pay the same again.
+        return Released(due_us=None, reason=row.declined or row.status_reason, effect=_leave_aside)
     alive, proof = _judge(row, services)
     if alive is not None:
         return StillAlive(reason="still_alive", detail=alive, due_us=None, effect=partial(_for_review, alive))
@@ -107,6 +115,21 @@ def _facts(row: Row[Any], services: Services) -> Facts:
     return Facts(intended or known.left, (*ours.values(), *lost.values()), odd)
 
 
+def _signed_elsewhere(row: Row[Any], services: Services) -> bool:
+    """Whether the record knows bytes for a payment that this database never bound anything for: they were signed in a
+    life that a restore has lost. All of its rows must say so; here is nothing then that could pay."""
+
+    def bound_here(tx: Tx) -> bool:
+        halts.check(tx, row.chain)
+        own = tx.value(select(resource.c.id).where(resource.c.payment_id == row.id).limit(1)) is not None
+        return own or bool(payment_books.candidates(tx, row.id)) or payment_books.intent_stands(tx, row.id)
+
+    if row.proposal is not None or row.candidates or row.txid is not None:
+        return False
+    known = services.require_signer().known(row.public_id)
+    return known is not None and not services.database.read(bound_here)
+
+
 def _contradiction(row: Row[Any], what: Contents, known: Known) -> str | None:
     if known.payload != payload_of(sign_request(row, what)):
         return "the signer signed something else for it, which this database does not know and which may yet pay"
@@ -144,6 +167,15 @@ def _reverted(row: Row[Any], services: Services, status: TxStatus) -> bool:
 def _for_review(detail: str, tx: Tx, row: Row[Any]) -> None:
     alarms.raise_(tx, "payment_still_alive", f"payment:{row.id}", detail)
     payment_books.project(tx, row.id, "review", reason="still_alive")
+
+
+def _leave_aside(tx: Tx, row: Row[Any]) -> None:
+    """Whatever an operator chose: its withdrawals stay with a person, who alone can tell whether they were paid."""
+    halts.check(tx, row.chain)
+    for member in payment_books.members(tx, row.id):
+        if member.state != "review" or member.status_reason not in (*SIGNED_BEFORE, RESTORED):
+            withdrawal.move(tx, member, "review", reason="signed_before", detail=f"it was signed in {row.public_id}")
+    payment_books.let_go(tx, row, refund=False, reason=row.declined, not_before=tx.now, aside=True)
 
 
 def _own_resources(tx: Tx, payment_id: int) -> list[str]:

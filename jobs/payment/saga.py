@@ -64,7 +64,12 @@ PAYMENT = Saga(
         ),
         State.SIGNED: Step(
             build.commit_intent,
-            {Committed: State.BROADCAST, Adjourned: State.SIGNED, Declined: State.RELEASING},
+            {
+                Committed: State.BROADCAST,
+                Adjourned: State.SIGNED,
+                Declined: State.RELEASING,
+                Disputed: State.REVIEW,
+            },
         ),
         State.BROADCAST: Step(
             send.send_and_observe,

@@ -44,7 +44,8 @@ class NotSeen(Outcome):
 
 
 class Contested(Outcome):
-    """Another transaction, none of this payment's, has spent its resources, and is deep."""
+    """Another transaction, none of this payment's, has spent its resources, and is deep; or its bytes are not what was
+    signed for it."""
 
 
 class StillWaiting(Outcome):
@@ -95,7 +96,7 @@ def send_and_observe(row: Row[Any], services: Services) -> Outcome:
         signed = sealed.opened(services, row, known[0])
         services.require_signer().check_sendable(row.public_id, signed)
     except SignerRefused as error:
-        second_line.not_ours(services, row.chain, error)
+        return _not_ours(row, services, error)
     try:
         wallet.broadcast(signed)
     except TransactionRefused as error:
@@ -270,9 +271,17 @@ def _contested(sights: Sequence[Sight]) -> Contested | None:
     )
 
 
+def _not_ours(row: Row[Any], services: Services, error: SignerRefused) -> Contested:
+    """What the signer did not sign, or let go, is not sent: all of its chain waits, and this for a person. Where its
+    record is not of one piece with the database, it says nothing of this payment: that comes first, and it waits."""
+    second_line.check(services, row.chain)
+    cause = second_line.halt_for(services, row.chain, error)
+    effect = partial(_for_review, error.detail, cause)
+    return Contested(reason=cause, detail=error.detail[:512], due_us=None, effect=effect)
+
+
 def _for_review(detail: str, reason: str, tx: Tx, row: Row[Any]) -> None:
-    alarms.raise_(tx, "payment_contested", f"payment:{row.id}", detail)
-    payment_books.project(tx, row.id, "review", reason=reason)
+    payment_books.contest(tx, row, detail, reason)
 
 
 def _seen(tx: Tx, row: Row[Any]) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from jobs.payment import books as payment_books
 from jobs.payment import sealed, second_line
 from jobs.payment.contents import contents, sign_request
 from jobs.saga import SECOND
 from jobs.services import Services
+from jobs.signer import SignerRefused
 from jobs.signer.entries import Head
 from jobs.signer.signer import Learnt
 from ledger import audit
 from ledger.db import Tx
 from ledger.errors import StateConflict
 from ledger.schema import installation, payment, resource
+from wallets.protocol import SignedTransaction
 
 _AT_ONCE = 200
 
@@ -65,9 +69,16 @@ def _some(services: Services, tx: Tx, chain: str, after: int) -> list[tuple[int,
     found = []
     for row in tx.all(select(payment).where(signed).order_by(p.id).limit(_AT_ONCE)):
         newest_first = payment_books.candidates(tx, row.id)
-        bytes_ = [sealed.opened(services, row, each) for each in reversed(newest_first)]
+        bytes_ = [*_readable(services, row, reversed(newest_first))]
         bound = [each.resource_key for each in tx.all(select(r.resource_key).where(r.payment_id == row.id))]
         left = payment_books.intent_stands(tx, row.id)
         made_at = newest_first[0].created_at // SECOND
         found.append((row.id, Learnt(sign_request(row, contents(tx, row)), bytes_, bound, left, made_at)))
     return found
+
+
+def _readable(services: Services, row: Row[Any], candidates: Iterable[Row[Any]]) -> Iterator[SignedTransaction]:
+    """Bytes that were changed are left out, and so never sent; whom their payment was to pay is learnt all the same."""
+    for each in candidates:
+        with suppress(SignerRefused):
+            yield sealed.opened(services, row, each)

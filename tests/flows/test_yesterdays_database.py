@@ -14,10 +14,12 @@ from jobs import runtime
 from jobs.payment import books as payment_books
 from jobs.payment import second_line, succession
 from jobs.reconcile import differences
+from jobs.resolve import by_hand, paid_before, payments
 from jobs.signer import Signer
 from jobs.signer.record import FILE
 from ledger import halts, pauses
 from ledger.db import Database
+from ledger.errors import StateConflict
 from ledger.ids import new_id
 from ledger.schema import account as account_table
 from ledger.schema import candidate, halt, installation, outgoing, payment
@@ -76,6 +78,14 @@ def believe(engine: Engine) -> None:
     coin = engine.coin.code
     engine.database.run(lambda tx: differences.accept(tx, coin, "withdrawals", "seen", "op"), "accept")
     engine.database.run(lambda tx: pauses.resume(tx, coin, "withdrawals", "op"), "resume")
+
+
+def aside(engine: Engine, payment_id: int) -> None:
+    """`coffer payments resolve --aside`."""
+    name = engine.row(payment, payment_id).public_id
+    row, asked = engine.database.read(lambda tx: payments.needs_proof(tx, name))
+    proof = payments.prove(engine.services, row, asked)
+    engine.database.run(lambda tx: payments.resolve_payment(tx, name, "aside", proof, "op"), "aside")
 
 
 def stopped_at(engine: Engine, row_id: int, state: str) -> int:
@@ -180,8 +190,52 @@ def test_bytes_that_were_let_go_are_not_sent_by_an_older_database(engine: Engine
     believe(engine)
     engine.tick(2)
     assert "restored" in causes(engine)
-    assert engine.row(payment, payment_id).state == "signed"
+    assert (engine.row(payment, payment_id).state, engine.state(row_id)) == ("review", "review")
+    believe(engine)
+    engine.tick(2)
+    assert causes(engine) == set(), "lifted once it stays lifted"
+    aside(engine, payment_id)
+    engine.tick(2)
+    assert (engine.row(payment, payment_id).state, engine.state(row_id)) == ("dead", "review")
+    assert engine.row(withdrawals, row_id).status_reason == "restored"
     assert engine.chain.pool == sent
+
+
+def test_what_was_only_begun_here_and_signed_in_the_lost_life_is_let_go_and_paid_once(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """The backup has the payment without a coin or a byte; the signer's record has what was signed for it."""
+    payee = engine.chain.outside_address()
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000, payee)
+    payment_id = stopped_at(engine, row_id, "building")
+    yesterday = Yesterday(engine.database, tmp_path)
+    engine.tick(2)
+    engine.chain.mine(6)
+    engine.tick(2)
+    assert engine.state(row_id) == "completed"
+    yesterday.restore()
+    engine.tick(2)
+    believe(engine)
+    engine.tick(2)
+    assert (engine.row(payment, payment_id).state, engine.state(row_id)) == ("review", "review")
+    believe(engine)
+    aside(engine, payment_id)
+    engine.tick(2)
+    row = engine.row(payment, payment_id)
+    assert row.state == "dead", row.status_detail
+    assert (engine.state(row_id), engine.row(withdrawals, row_id).status_reason) == ("review", "signed_before")
+    known = engine.services.require_signer().known(row.public_id)
+    assert known is not None
+    assert known.released is None, "or the signer would pay it again"
+    records = [engine.services.require_signer().record]
+    name = engine.row(withdrawals, row_id).public_id
+    with pytest.raises(StateConflict, match="which may have paid it"):
+        paid_before.check_unsigned(engine.services, records, name, by_word=True)
+    engine.database.run(lambda tx: by_hand.requeue_withdrawal(tx, name, MAC, "op"), "requeue")
+    engine.tick(3)
+    assert (engine.state(row_id), engine.row(withdrawals, row_id).status_reason) == ("review", "signed_before")
+    paid_before.prove(engine.services, records, name, known.candidates[0].txid, by_word=False)
+    assert engine.chain.received(payee) == 100_000
 
 
 def test_a_record_that_was_rolled_back_is_not_signed_by(engine: Engine, tmp_path: Path) -> None:
@@ -325,13 +379,35 @@ def test_rows_that_say_unsent_of_what_the_record_knows_as_sent_let_nothing_go(
     assert engine.state(row_id) == "review"
 
 
-def test_other_bytes_than_those_that_were_signed_are_not_sent(engine: Engine) -> None:
+@pytest.mark.parametrize("state", ["signed", "broadcast"])
+def test_other_bytes_than_those_that_were_signed_are_not_sent(engine: Engine, state: str) -> None:
     """Bytes of a payment that was let go, put into the row of one that may be sent."""
     account, payee = engine.funded(1_000_000), engine.chain.outside_address()
     row_id = engine.withdraw(account, 100_000, payee)
-    payment_id = stopped_at(engine, row_id, "signed")
+    payment_id = stopped_at(engine, row_id, state)
     row = engine.row(payment, payment_id)
     forge(engine, "update", update(candidate).where(candidate.c.payment_id == payment_id).values(raw="00"))
     engine.tick(2)
     assert causes(engine) == {"signer_record"}
-    assert (engine.row(payment, row.id).state, engine.chain.pool) == ("signed", ())
+    assert (engine.row(payment, row.id).state, engine.chain.pool) == ("review", ())
+    believe(engine)
+    engine.tick(2)
+    assert causes(engine) == set(), "lifted once it stays lifted"
+    assert (engine.state(row_id), engine.chain.pool) == ("review", ())
+
+
+def test_a_new_record_is_accepted_where_stored_bytes_were_changed(engine: Engine) -> None:
+    """It learns whom the payment was to pay, and no bytes that it would let out."""
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    payment_id = stopped_at(engine, row_id, "broadcast")
+    row = engine.row(payment, payment_id)
+    forge(engine, "update", update(candidate).where(candidate.c.payment_id == payment_id).values(raw="00"))
+    shutil.rmtree(engine.folder / "signer")
+    signer = Signer(engine.folder / "signer", MAC, {"BTC": 10**12}, engine.cold())
+    engine.services.signer = signer
+    succession.accept(engine.services, engine.name, "the disk is gone", "op")
+    known = signer.known(row.public_id)
+    assert known is not None
+    assert (known.withdrawals, known.candidates, known.left) == (
+        (engine.row(withdrawals, row_id).public_id,), (), True
+    )  # fmt: skip
