@@ -12,7 +12,9 @@ import click
 
 import settings as settings_module
 from jobs import bootstrap
+from jobs.backup import make
 from jobs.services import Services
+from jobs.signer.record import Record
 from settings import Settings
 from workers import logs
 
@@ -31,6 +33,11 @@ def load_settings() -> Settings:
 def open_services(settings: Settings | None = None) -> Services:
     """Database, address books and wake-ups; no wallet. Raises when schema or mode are not this program's."""
     return bootstrap.services(settings or load_settings(), pool_size=2)
+
+
+def signer_records(settings: Settings) -> list[Record]:
+    """The signer's records that lie below its folder, for reading."""
+    return [Record.open(folder) for folder in make.records_below(settings.signer_dir).values()]
 
 
 def default_actor() -> str:

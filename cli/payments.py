@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 from sqlalchemy import select
 
-from cli.context import acting, json_option, load_settings, open_services, say_json, say_table
+from cli.context import acting, json_option, load_settings, open_services, say_json, say_table, signer_records
 from cli.explaining import tell
 from cli.nodes import require_healthy, services_with_wallet
 from cli.patience import patiently
 from jobs.explain import amount
+from jobs.resolve import paid_before
 from jobs.resolve import payments as resolve_payments
 from jobs.views import when
 from ledger.db import Tx
@@ -102,7 +103,8 @@ def recheck(payment_id: str, actor: str) -> None:
 @acting
 def resolve_(payment_id: str, choice: str | None, actor: str) -> None:
     """End a payment in review. Its node is asked now, and a choice that does not fit what the chain shows is refused:
-    every candidate must be proven dead or none ever sent, or it must be in the chain for good."""
+    every candidate must be proven dead or none ever sent, or it must be in the chain for good. What may have been paid
+    in a life that a restore lost is only set --aside."""
     if choice is None:
         raise click.UsageError("say one of --retry, --refund, --aside, --paid")
     patiently(lambda: _resolve(payment_id, choice, actor))
@@ -121,6 +123,7 @@ def _resolve(payment_id: str, choice: str, actor: str) -> None:
     row, asked = services.database.read(lambda tx: resolve_payments.needs_proof(tx, payment_id))
     if asked:
         services = services_with_wallet(row.chain, settings)
+    paid_before.check_payment(services, signer_records(settings), row, choice)
     proof = resolve_payments.prove(services, row, asked)
     if asked:
         require_healthy(services.wallet(row.chain))  # also after the question

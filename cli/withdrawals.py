@@ -5,18 +5,15 @@ from __future__ import annotations
 import click
 from sqlalchemy import select
 
-from cli.context import acting, json_option, load_settings, open_services, say_json, say_table
+from cli.context import acting, json_option, load_settings, open_services, say_json, say_table, signer_records
 from cli.nodes import services_with_wallet
 from cli.patience import patiently
-from jobs.backup import make
 from jobs.explain import amount
 from jobs.resolve import by_hand as resolve
 from jobs.resolve import paid_before
-from jobs.signer.record import Record
 from jobs.views import when
 from ledger.db import Tx
 from ledger.schema import withdrawal
-from settings import Settings
 
 STATES = ("pending_approval", "queued", "signed", "broadcast", "confirming", "review")
 
@@ -75,7 +72,7 @@ def resolve_(withdrawal_id: str, refund: bool, requeue: bool, paid: str | None, 
         return
     run = services.database.run
     if refund:
-        paid_before.check_unsigned(services, _records(load_settings()), withdrawal_id, by_word=by_word)
+        paid_before.check_unsigned(services, signer_records(load_settings()), withdrawal_id, by_word=by_word)
         patiently(lambda: run(lambda tx: resolve.refund_withdrawal(tx, withdrawal_id, actor), "cli.refund"))
         click.echo(f"{withdrawal_id} has failed; amount and fee are back with the customer")
         return
@@ -84,15 +81,11 @@ def resolve_(withdrawal_id: str, refund: bool, requeue: bool, paid: str | None, 
     click.echo(f"{withdrawal_id} is queued again")
 
 
-def _records(settings: Settings) -> list[Record]:
-    return [Record.open(folder) for folder in make.records_below(settings.signer_dir).values()]
-
-
 def _settle(withdrawal_id: str, txid: str, actor: str, *, by_word: bool) -> None:
     settings = load_settings()
     chain = open_services(settings).database.read(lambda tx: resolve.by_id(tx, withdrawal, withdrawal_id).chain)
     services = open_services(settings) if by_word else services_with_wallet(chain, settings)
-    paid_before.prove(services, _records(settings), withdrawal_id, txid, by_word=by_word)
+    paid_before.prove(services, signer_records(settings), withdrawal_id, txid, by_word=by_word)
     how = "an operator's word" if by_word else "the signer's record"
     run = services.database.run
     patiently(lambda: run(lambda tx: paid_before.settle(tx, withdrawal_id, txid, how, actor), "cli.paid"))

@@ -111,6 +111,12 @@ def record_knows(tx: Tx, name: str) -> bool:
     return row is None or knows_signed(row, name)
 
 
+def restored_at(tx: Tx) -> int | None:
+    """When this database was last put in place from a backup; None where it never was."""
+    found = tx.value(select(restoration.c.restored_at).order_by(restoration.c.id.desc()).limit(1))
+    return None if found is None else int(found)
+
+
 def note(tx: Tx, name: str, found: Mapping[str, Any]) -> None:
     """Remember what a chain's comparison found."""
     row = current(tx)

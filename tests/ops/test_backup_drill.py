@@ -13,9 +13,12 @@ from sqlalchemy import select
 
 from jobs.caller import Caller
 from jobs.reconcile.chain import reconcile
+from jobs.resolve import paid_before
 from ledger.db import Database
-from ledger.schema import account, deposit, pause, withdrawal
+from ledger.errors import StateConflict
+from ledger.schema import account, deposit, pause, payment, withdrawal
 from tests.flows.engine import Engine
+from tests.flows.test_yesterdays_database import freeze, stopped_at
 from tests.ops.installation import Installation
 from wallets.fake.chain import Lie
 from wallets.fake.model import WalletState
@@ -203,6 +206,9 @@ def test_a_fee_that_was_raised_since_is_not_paid_again_where_nobody_knows_of_it(
     drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the payee has it")
     drill.mine(110)
     assert drill.state(raised) == ("review", "inputs_spent")
+    for choice in ("--refund", "--retry"):
+        refused = drill.shop.refused("payments", "resolve", drill.engine.payment_of(raised).public_id, choice)
+        assert "no signer's record can tell: see --aside" in refused
     drill.shop.said("payments", "resolve", drill.engine.payment_of(raised).public_id, "--aside")
     drill.engine.tick(2)
     assert drill.state(raised)[0] == "review"
@@ -213,6 +219,96 @@ def test_a_fee_that_was_raised_since_is_not_paid_again_where_nobody_knows_of_it(
     assert drill.received() == drill.payees
     fee = drill.shop.chain.transaction(second).fee_units
     assert reconcile(drill.engine.services, "bitcoin")[0].unexplained_units == -fee
+
+
+def test_a_payment_is_not_refunded_whose_withdrawals_another_one_paid_in_the_lost_life(drill: Drill) -> None:
+    """Signed in the backup; then let go, and paid by a payment that only the signer's record knows."""
+    rich = drill.engine.funded(9_000_000)
+    row_id = drill.withdraw(rich, 200_000)
+    first = drill.engine.row(payment, stopped_at(drill.engine, row_id, "signed")).public_id
+    drill.shop.said("backup", drill.backup_folder)
+    freeze(drill.engine, rich, "looks odd")
+    drill.engine.tick()
+    freeze(drill.engine, rich, None)
+    drill.engine.tick(2)
+    drill.mine()
+    second = drill.engine.payment_of(row_id)
+    assert (second.public_id != first, drill.state(row_id)[0]) == (True, "completed")
+    drill.lose(record=False)
+    drill.restore()
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the drill")
+    drill.engine.tick(2)
+    assert drill.state(row_id) == ("review", "restored")
+    said = drill.shop.refused("payments", "resolve", first, "--refund")
+    assert f"was signed in {second.public_id}, which may have paid it: see --aside" in said
+    drill.shop.said("payments", "resolve", first, "--aside")
+    drill.engine.tick(2)
+    name = drill.engine.row(withdrawal, row_id).public_id
+    assert "which may have paid it" in drill.shop.refused("withdrawals", "resolve", name, "--refund")
+    drill.shop.said("withdrawals", "resolve", name, "--paid", second.txid)
+    drill.mine()
+    assert drill.received() == drill.payees
+
+
+def test_a_payment_that_the_backup_only_began_is_told_with_its_owner_and_booked_as_paid(drill: Drill) -> None:
+    row_id = drill.withdraw(drill.engine.funded(9_000_000), 200_000)
+    begun = drill.engine.row(payment, stopped_at(drill.engine, row_id, "building")).public_id
+    drill.shop.said("backup", drill.backup_folder)
+    drill.engine.tick(2)
+    drill.mine()
+    txid = drill.engine.row(withdrawal, row_id).txid
+    name = drill.engine.row(withdrawal, row_id).public_id
+    assert drill.state(row_id)[0] == "completed"
+    drill.lose(record=False)
+    drill.restore()
+    found = json.loads(drill.shop.coffer("quarantine", "--json").stdout)[0]["findings"]
+    assert any(f["kind"] == "left" and f["subject"] == txid and name in f["detail"] for f in found), found
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the drill")
+    assert drill.state(row_id) == ("review", "restored")
+    drill.engine.tick(3)
+    row = next(row for row in drill.engine.rows(payment) if row.public_id == begun)
+    assert (row.state, drill.state(row_id)) == ("dead", ("review", "restored"))
+    drill.shop.said("withdrawals", "resolve", name, "--paid", txid)
+    drill.mine()
+    assert (drill.state(row_id)[0], drill.received()) == ("completed", drill.payees)
+
+
+def test_a_withdrawal_is_not_booked_as_paid_by_the_payment_of_another_to_the_same_address(drill: Drill) -> None:
+    rich, payee = drill.engine.funded(9_000_000), drill.shop.chain.outside_address()
+    waiting = drill.engine.withdraw(rich, 100_000, payee)
+    drill.shop.said("backup", drill.backup_folder)
+    drill.engine.tick(2)
+    drill.mine()
+    later = drill.engine.withdraw(rich, 100_000, payee)
+    drill.engine.tick(2)
+    drill.mine()
+    own, others = (drill.engine.row(withdrawal, row_id).txid for row_id in (waiting, later))
+    name = drill.engine.row(withdrawal, waiting).public_id
+    assert own != others
+    drill.lose(record=False)
+    drill.restore()
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the drill")
+    assert drill.state(waiting) == ("review", "restored")
+    assert "does not say" in drill.shop.refused("withdrawals", "resolve", name, "--paid", others)
+    drill.shop.said("withdrawals", "resolve", name, "--paid", own)
+
+
+def test_what_another_withdrawal_waits_to_be_settled_by_pays_no_second_one(drill: Drill) -> None:
+    """By an operator's word: the other one has it in flight."""
+    rich, payee = drill.engine.funded(9_000_000), drill.shop.chain.outside_address()
+    sent = drill.engine.withdraw(rich, 100_000, payee)
+    drill.engine.tick()
+    waiting = drill.engine.withdraw(rich, 100_000, payee)
+    drill.shop.said("backup", drill.backup_folder)
+    drill.lose(record=True)
+    drill.restore()
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the drill")
+    assert drill.state(waiting) == ("review", "restored")
+    first = drill.engine.row(withdrawal, sent)
+    assert first.state in ("broadcast", "confirming")
+    name = drill.engine.row(withdrawal, waiting).public_id
+    with pytest.raises(StateConflict, match=f"is the payment of {first.public_id}"):
+        drill.shop.database.run(lambda tx: paid_before.settle(tx, name, first.txid, "an operator's word", "op"), "t")
 
 
 def test_money_that_came_to_addresses_given_out_since_is_credited(drill: Drill) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
+from jobs.signer.record import Record
 from ledger import pauses
 from ledger.schema import account, audit, deposit, payment, task, withdrawal
 from tests import databases
@@ -116,6 +118,26 @@ def test_a_forged_withdrawal_can_only_be_refunded(here: Installation) -> None:
     here.engine.tick()
     assert here.chain.received(thief) == 0
     here.engine.check_invariants()
+
+
+@pytest.mark.parametrize("reason", ["signer_refused", "order_signed_before"])
+def test_a_refund_needs_an_operators_word_where_the_signers_record_is_gone(here: Installation, reason: str) -> None:
+    """Something was signed on this chain, and there is nothing to ask for whom."""
+    customer = here.engine.funded(1_000_000)
+    here.engine.withdraw(customer, 50_000)
+    here.engine.tick()
+    row_id = here.engine.withdraw(customer, 100_000)
+    forge(here.engine, row_id, here.chain.outside_address())
+    here.engine.tick(2)
+    assert here.engine.state(row_id) == "review"
+    said = update(withdrawal).where(withdrawal.c.id == row_id).values(status_reason=reason)
+    here.database.run(lambda tx: tx.execute(said), "test")
+    shutil.rmtree(here.folder / "signer")
+    Record.make(here.folder / "signer")
+    name = here.engine.row(withdrawal, row_id).public_id
+    assert "say --by-word" in here.refused("withdrawals", "resolve", name, "--refund")
+    here.said("withdrawals", "resolve", name, "--refund", "--by-word")
+    assert here.engine.state(row_id) == "failed"
 
 
 def test_a_withdrawal_whose_payment_may_confirm_is_not_decided_alone(here: Installation) -> None:
