@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from cli.context import acting, load_settings, open_services
@@ -90,23 +92,27 @@ def claim_wallet(chain: str, reason: str, actor: str) -> None:
 @_CHAIN
 @click.argument("cause", type=click.Choice(halts.CAUSES))
 @click.option("--reason", required=True, help="What you found out; for the audit log.")
+@click.option("--accept", "names", multiple=True, metavar="NAME", help="Left by no payment here, and looked into.")
 @acting
-def lift_halt(chain: str, cause: str, reason: str, actor: str) -> None:
+def lift_halt(chain: str, cause: str, reason: str, names: tuple[str, ...], actor: str) -> None:
     """Take one CAUSE away for which nothing is signed on CHAIN, once you have looked into it.
 
-    What left by no payment here is accepted with that: it is told of no more, and its nonces count as used.
+    What left by no payment here is accepted with that: it is told of no more, and its nonces count as used. What its
+    halts name needs no --accept; while there is anything else, nothing is lifted.
     """
 
     if cause == quarantine.CAUSE:
         raise StateConflict(f"after a restore {chain} is compared first: `coffer quarantine lift {chain}`")
 
     def unit(tx: Tx) -> tuple[list[str], str | None]:
+        told = " ".join(why for each, why in halts.all_of(tx, chain) if each in outgoing.CAUSES)
         if not halting.lift(tx, chain, cause, actor, reason):
             raise StateConflict(f"{chain} is not halted for {cause}; see `coffer status`")
-        names = outgoing.accept(tx, chain, reason, actor) if cause in outgoing.CAUSES else []
-        return names, halts.reason(tx, chain)
+        known = {*names, *re.split(r"[\s,]+", told)}
+        found = outgoing.accept(tx, chain, known, reason, actor) if cause in outgoing.CAUSES else []
+        return found, halts.reason(tx, chain)
 
-    names, left = open_services().database.run(unit, "cli.lift_halt")
-    for name in names:
+    accepted, left = open_services().database.run(unit, "cli.lift_halt")
+    for name in accepted:
         click.echo(f"accepted: {name}")
     click.echo(f"{chain} signs again" if left is None else f"lifted; nothing is signed on {chain} yet: {left}")

@@ -12,12 +12,13 @@ from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, StateConflict
 from ledger.ids import new_id
-from ledger.schema import account, address, deposit, ready_address
+from ledger.schema import account, address, deposit, index_counter, ready_address
 
 
 def give(services: Services, text: str, account_id: str, code: str, actor: str) -> list[str]:
     """Make an address of an index that was set aside an account's own; the public ids of deposits credited by that.
 
+    An index that is further than those is passed over from now on, with all before it: it would be given out again.
     Raises `InvalidInput`, `NotFound` for an address that no restore set aside, `StateConflict` for somebody's.
     """
 
@@ -40,6 +41,9 @@ def _take(tx: Tx, chain: str, text: str, code: str, account_id: str, *, apart: b
     index = tx.value(select(r.idx).where(r.chain == chain, r.address == text))
     if index is None:
         raise NotFound("no index that a restore set aside has this address")
+    counter = index_counter.c  # one past those set aside was given out all the same: they were too few
+    behind = (counter.chain == chain) & (counter.next_index <= index)
+    tx.execute(update(index_counter).where(behind).values(next_index=index + 1))
     taken = tx.first(select(a.public_id).where(a.chain == chain, a.idx == index))
     if taken is not None:
         raise StateConflict(f"the address is somebody's: {taken.public_id}")

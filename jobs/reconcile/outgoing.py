@@ -18,12 +18,14 @@ from jobs.payment import resources
 from jobs.services import Services
 from ledger import audit
 from ledger.db import Tx
+from ledger.errors import StateConflict
 from ledger.schema import candidate, outgoing, resource
 from wallets.protocol import DepositPage
 
 #: Causes that say of a transaction or a nonce that no payment here made it.
 CAUSES = ("chain_ahead", "unknown_outgoing", "resource_moved")
 _ASKED_AT_ONCE = 500
+_LISTED_MAX = 20
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,15 @@ def note(tx: Tx, chain: str, found: Sequence[Stranger], *, before: bool = False)
             halting.stop(tx, chain, cause, why)
 
 
-def accept(tx: Tx, chain: str, reason: str, actor: str) -> list[str]:
-    """An operator knows what these are: their names. What they used counts as used from now on. Audited."""
+def accept(tx: Tx, chain: str, known: Collection[str], reason: str, actor: str) -> list[str]:
+    """An operator knows what `known` are: the names of those that nobody had accepted. What they used counts as used
+    from now on. Audited. Raises `StateConflict`, naming them, while there are others: nobody has looked into those."""
     o = outgoing.c
     rows = tx.all(select(outgoing).where(o.chain == chain, o.state == "unknown").order_by(o.id))
+    others = [row.name for row in rows if row.name not in known]
+    if others:
+        listed = ", ".join(others[:_LISTED_MAX]) + (", ..." if len(others) > _LISTED_MAX else "")
+        raise StateConflict(f"left by no payment here on {chain}, and not looked into: {listed}")
     for row in rows:
         values = {"state": "accepted", "actor": actor, "note": reason[:512]}
         tx.execute(update(outgoing).where(o.id == row.id).values(values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from jobs import halting
 from jobs.reconcile import differences, outgoing
@@ -35,7 +36,8 @@ def look_into(engine: Engine, *found: str) -> list[str]:
     """What `coffer lift-halt` does, for each cause."""
 
     def unit(tx: Tx) -> list[str]:
-        names = outgoing.accept(tx, engine.name, "it was us, by hand", "operator:ann")
+        known = [row.name for row in tx.all(select(seen))]
+        names = outgoing.accept(tx, engine.name, known, "it was us, by hand", "operator:ann")
         for cause in found:
             assert halting.lift(tx, engine.name, cause, "operator:ann")
         return names

@@ -9,7 +9,7 @@ import pytest
 
 from api.metrics import Metrics
 from ledger.ids import new_id
-from ledger.schema import audit
+from ledger.schema import audit, outgoing
 from tests.flows.test_outgoing import by_hand
 from tests.ops.installation import Installation
 from wallets.fake import FakeWallet
@@ -69,6 +69,23 @@ def test_a_payment_by_hand_is_explained_accepted_and_its_loss_let_stand(here: In
     assert {("operator:bob", "accept_difference", "BTC"), ("operator:bob", "resume", "BTC/withdrawals")} <= set(
         acts(here)
     )
+
+
+def test_what_left_and_nobody_looked_into_keeps_the_halt(here: Installation) -> None:
+    """The halt names the first of them; an operator who knows of that one has not said a word about the other."""
+    here.engine.funded(1_000_000)
+    here.engine.funded(1_000_000)
+    first = by_hand(here.engine, 30_000)
+    here.engine.run_task("scan")
+    second = by_hand(here.engine, 40_000)
+    here.chain.mine(1)
+    here.engine.run_task("scan")
+    lift = ("lift-halt", "bitcoin", "unknown_outgoing", "--reason", "ann paid the rent")
+    refused = here.refused(*lift)
+    assert (second in refused, first in refused) == (True, False)
+    assert {row.state for row in here.engine.rows(outgoing)} == {"unknown"}
+    lifted = here.said(*lift, "--accept", second)
+    assert lifted.splitlines() == [f"accepted: {first}", f"accepted: {second}", "bitcoin signs again"]
 
 
 def test_a_wallet_of_another_installation_is_refused_until_it_is_claimed(here: Installation) -> None:
