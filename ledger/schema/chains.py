@@ -139,5 +139,6 @@ deposit = table(
     Index("ix_deposit_account", "account_id", "id"),
     Index("ix_deposit_project", "project_id", "id"),
     Index("ix_deposit_open", "chain", "state", "height"),
+    Index("ix_deposit_books", "chain", "asset", "credited", "seen"),
     due_index("deposit"),
 )

@@ -1026,6 +1026,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_deposit_account", "deposit", ["account_id", "id"], unique=False)
     op.create_index(op.f("ix_deposit_address_id"), "deposit", ["address_id"], unique=False)
+    op.create_index("ix_deposit_books", "deposit", ["chain", "asset", "credited", "seen"], unique=False)
     op.create_index("ix_deposit_due", "deposit", ["due_at", "lease_until"], unique=False)
     op.create_index("ix_deposit_open", "deposit", ["chain", "state", "height"], unique=False)
     op.create_index("ix_deposit_project", "deposit", ["project_id", "id"], unique=False)
