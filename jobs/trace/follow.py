@@ -6,8 +6,9 @@ the chain, paid for what that deposit had paid for. Through a swap the trace goe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -166,23 +167,24 @@ class _Follower:
         """Where a posting took it."""
         self.budget -= 1
         self.depth += 1
-        step = self._taken(lot, share)
+        step = self._way(lot)(lot, share)
         self.depth -= 1
         return step
 
-    def _taken(self, lot: Lot, share: int) -> Step:
+    def _way(self, lot: Lot) -> Callable[[Lot, int], Step]:
+        """What follows it there; handed back, not called, so that a long way needs less of the stack."""
         target, move = streams.owner(self.tx, lot.move.credit_id), lot.move
         if target.kind in ("available", "escrow", "swap"):
-            return self._came("passed", lot, share)
+            return partial(self._came, "passed")
         if target.kind == "held":
-            return self._held(lot, share)
+            return self._held
         if target.kind == "receivable":
-            return self._repaid(lot, share)
+            return self._repaid
         if move.kind == REVERSAL:
-            return self._taken_back(lot, share)
+            return self._taken_back
         if move.kind == "swap":
-            return self._swapped(lot, share)
-        return self._step("fee" if target.kind == "service_fees" else "house", lot, share)
+            return self._swapped
+        return partial(self._step, "fee" if target.kind == "service_fees" else "house")
 
     def _step(self, what: str, lot: Lot, share: int) -> Step:
         move, target = lot.move, streams.owner(self.tx, lot.move.credit_id)
