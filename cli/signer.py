@@ -64,8 +64,8 @@ def status(as_json: bool) -> None:
 def accept(chain: str, reason: str, actor: str) -> None:
     """Take the record as it stands for the right one, after a halt for `signer_record` or `restored`.
 
-    Compare with the chain first: what a lost record knew is known to nobody else. The halt itself is lifted by
-    `coffer lift-halt`.
+    Compare with the chain first: what a lost record knew is known to nobody else. The halt for `signer_record` itself
+    is lifted by `coffer lift-halt`; one for `restored` by `coffer quarantine begin`, and then `coffer quarantine lift`.
     """
     head = succession.accept(_services(), chain, reason, actor)
     click.echo(f"the record is known on {chain} up to entry {head.count}; see `coffer status` for what still halts it")

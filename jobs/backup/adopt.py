@@ -64,7 +64,7 @@ def _store(tx: Tx, row: Row[Any], signed: SignedTransaction) -> None:
     number = newest.number + 1
     resources.claim(tx, row, resources.unknown(tx, row.chain, signed.resources))
     store(tx, row, signed, number, newest.rate)
-    values = {"candidates": number, "version": row.version + 1, "updated_at": tx.now}
+    values = {"candidates": number, "version": payment.c.version + 1, "updated_at": tx.now}
     tx.execute(update(payment).where(payment.c.id == row.id).values(values))
     known = {"state": "accepted", "actor": _ACTOR, "note": f"a candidate of {row.public_id}, signed after the backup"}
     o = outgoing.c

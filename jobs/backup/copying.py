@@ -57,11 +57,12 @@ def opened(file: Path) -> Iterator[Database]:
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """A consistent copy in one file, whoever writes to the source meanwhile; on the disk when this returns."""
+    """A consistent copy in one file that was not there, its owner's alone from the first moment, whoever writes to the
+    source meanwhile; on the disk when this returns."""
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as read, closing(sqlite3.connect(target)) as made:
         read.backup(made)
         made.execute("PRAGMA journal_mode=DELETE")  # all of it in the file itself
-    os.chmod(target, 0o600)
     with target.open("rb") as file:
         os.fsync(file.fileno())
 

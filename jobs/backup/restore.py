@@ -14,6 +14,7 @@ import migrations
 from jobs.backup import copying, make, manifest, quarantine
 from jobs.backup.manifest import Manifest
 from jobs.row_mac import RowMac
+from jobs.signer.entries import Head
 from jobs.signer.record import FILE, Record
 from ledger.crashpoint import crashpoint
 from ledger.errors import InvalidInput, StateConflict
@@ -78,7 +79,7 @@ def _check_records(settings: Settings, found: Manifest) -> Mapping[str, bool]:
             newer[place] = False
             continue
         record = Record.open(there[place])
-        head = record.head()
+        head = _head(record)
         if head.count and record.hash_at(count) != hash_:
             detail = f"has {head.count} entries and does not contain the {count} of the backup: it is older, or another"
             raise StateConflict(
@@ -90,10 +91,17 @@ def _check_records(settings: Settings, found: Manifest) -> Mapping[str, bool]:
     return newer
 
 
+def _head(record: Record) -> Head:
+    """How far it goes. A file in which there is nothing yet is of a start, or a restore, that was cut off: empty."""
+    with record.reading() as view:
+        return Head() if view.first("SELECT 1 FROM sqlite_master") is None else view.head()
+
+
 def _record_of(settings: Settings, chain: str, newer: Mapping[str, bool]) -> str:
     """A record that ends where the backup's ends may be the backup's: nobody can tell what was signed since."""
     there = make.records_below(settings.signer_dir)
-    own = [place for place, folder in there.items() if Record.open(folder).since(0, chain)]
+    records = {place: Record.open(folder) for place, folder in there.items()}
+    own = [place for place, record in records.items() if _head(record).count and record.since(0, chain)]
     return SURVIVED if own and all(newer.get(place, False) for place in own) else RESTORED
 
 
@@ -102,7 +110,7 @@ def _put_back_records(settings: Settings, folder: Path, found: Manifest) -> None
         assert settings.signer_dir is not None
         target = settings.signer_dir / place
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if (target / FILE).exists() and Record.open(target).head().count:
+        if (target / FILE).exists() and _head(Record.open(target)).count:
             continue
         for lying in target.glob(f"{FILE}*"):
             lying.unlink()

@@ -7,11 +7,12 @@ processes may have it open; what one appends the others see at once. `Record.ope
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ class Record:
         """The record in a folder, made empty if there is none."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         record = cls(folder / FILE, clock)
+        with suppress(FileExistsError):  # its owner's alone from the first moment, as all that SQLite puts beside it
+            os.close(os.open(record.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with closing(record._connect()) as connection:
             connection.executescript(schema())
         return record

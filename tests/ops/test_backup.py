@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
 
 from devstack.mariadb import MariaDB
-from jobs.signer.record import FILE
+from jobs.backup import copying
+from jobs.signer.record import FILE, Record
 from ledger.db import Database
 from ledger.schema import halt, hedge, index_counter, metadata, pause, ready_address, restoration
 from tests.ops.installation import Installation
@@ -226,3 +229,34 @@ def test_a_restore_that_was_cut_off_is_run_again(
             assert shop.coffer("restore", str(tmp_path / "backup")).exit_code != 0
         assert not (tmp_path / "restored.sqlite3").exists()
     assert "ends with the backup" in shop.said("restore", str(tmp_path / "backup"))
+
+
+def test_a_record_in_which_there_is_nothing_yet_is_in_nobodys_way(
+    shop: Installation, empty_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    """What a start, or a restore, that was cut off leaves: a file without its tables."""
+    shop.said("backup", str(tmp_path / "backup"))
+    lose_wallet(shop)
+    shutil.rmtree(tmp_path / "signer")
+    (tmp_path / "signer").mkdir(mode=0o700)
+    (tmp_path / "signer" / FILE).touch()
+    shop.variables["COFFER_DATABASE_URL"] = empty_url("sqlite")
+    assert "ends with the backup" in shop.said("restore", str(tmp_path / "backup"))
+    assert Record.open(tmp_path / "signer").head() == Record.open(tmp_path / "backup" / "signer").head()
+
+
+def test_a_copy_is_its_owners_alone_from_its_first_moment(
+    shop: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, modes = sqlite3.connect, dict[str, int]()
+
+    def watched(file: object, **more: Any) -> sqlite3.Connection:
+        if not more:
+            modes[Path(str(file)).name] = Path(str(file)).stat().st_mode & 0o777
+        return connect(str(file), **more)
+
+    monkeypatch.setattr(copying.sqlite3, "connect", watched)
+    copying.copy_sqlite(tmp_path / "signer" / FILE, tmp_path / "copy")
+    assert modes == {"copy": 0o600}
+    with pytest.raises(FileExistsError):
+        copying.copy_sqlite(tmp_path / "signer" / FILE, tmp_path / "copy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sqlite3
 import threading
 import time
@@ -278,8 +279,12 @@ def signed(txid: str = "t1", *resources: str, raw: str = "00") -> SignedTransact
 
 
 def test_the_record_is_its_owners_alone(make: Callable[..., Signer], tmp_path: Path) -> None:
-    make()
-    assert (tmp_path / "signer").stat().st_mode & 0o077 == 0
+    before = os.umask(0)
+    try:
+        full(make)
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
 def test_parallel_requests_cannot_pass_the_cap(make: Callable[..., Signer], tmp_path: Path) -> None:

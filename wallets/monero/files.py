@@ -5,6 +5,7 @@ wallet-rpc writes each anew beside the old one and renames it (wallet2::store_to
 
 from __future__ import annotations
 
+import filecmp
 from pathlib import Path
 
 from ledger.errors import NodeNotReady
@@ -33,9 +34,10 @@ class MoneroFiles:
     def put_back(self, folder: Path) -> bool:
         if self._keys.exists():
             return False
-        if self._cache.exists():
-            raise NodeNotReady(f"{self._cache} lies there without its keys: move it away first", reason="no_wallet")
         self._keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy_private(folder / CACHE, self._cache)
+        if not self._cache.exists():
+            copy_private(folder / CACHE, self._cache)
+        elif not filecmp.cmp(folder / CACHE, self._cache, shallow=False):  # the same is of a restore that was cut off
+            raise NodeNotReady(f"{self._cache} lies there without its keys: move it away first", reason="no_wallet")
         copy_private(folder / KEYS, self._keys)  # last: with it there is a wallet
         return True
