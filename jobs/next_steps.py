@@ -103,8 +103,10 @@ def _in_review(row: Row[Any], command: str) -> list[str]:
     resolve = command.format("resolve")
     if row.status_reason == NOT_AS_PROMISED:
         return _not_as_promised(row, resolve)
+    aside = f"{resolve} --aside   leaves its withdrawals in review, where a restore may have lost how they were paid"
     if row.purpose == "withdrawal":
         choices = [
+            *([aside] if row.status_reason in paid_before.REASONS else []),
             f"{resolve} --retry   pays its withdrawals anew, if the chain proves it dead",
             f"{resolve} --refund   gives their money back, if the chain proves it dead",
         ]

@@ -56,6 +56,7 @@ def check_unsigned(services: Services, records: Sequence[Record], public_id: str
     """That no payment in a signer's record may have paid this withdrawal, before its money is given back. Raises
     `StateConflict`; for one that a restore left, also without `by_word` where there is no such record to ask."""
     row, _ = services.database.read(lambda tx: _row(tx, public_id))
+    services.database.read(lambda tx: by_hand.check_unpaid(tx, row))  # one that the rows know is decided as a payment
     signed = _signed_in(records, row, None)
     if signed is not None:
         raise StateConflict(f"it was signed in {signed}, which may have paid it: see --paid", status=row.state)
