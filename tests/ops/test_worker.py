@@ -134,7 +134,7 @@ def test_a_second_signal_ends_the_worker_on_the_spot(install: Install) -> None:
         os.kill(worker.pid, number)
     worker.resume()
     wait_for(lambda: not worker.alive, "the worker to end", seconds=5)
-    assert worker.exit_code in (0, 128 + signal.SIGTERM)
+    assert worker.exit_code in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT)  # whichever was taken second
 
 
 def _reason(here: Installation) -> str | None:
