@@ -14,6 +14,8 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _POLL_SECONDS = 0.02
+#: How long a process may take to stop once it was told to.
+PAUSE_SECONDS = 5.0
 _LOG_TAIL_LINES = 20
 
 
@@ -120,6 +122,21 @@ class Daemon:
     def pause(self) -> None:
         """The process is there and its ports are open, and it answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + PAUSE_SECONDS
+        while not self._stopped():  # a thread that was busy may answer one more request meanwhile
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} does not stop")
+            time.sleep(0.005)
+
+    def _stopped(self) -> bool:
+        """Whether each of its threads is; proc(5): the state comes after the name in parentheses."""
+        for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            try:
+                if stat.read_text().rpartition(") ")[2][0] not in "TtZX":
+                    return False
+            except (FileNotFoundError, ProcessLookupError):  # it ended
+                continue
+        return True
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

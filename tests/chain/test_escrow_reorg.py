@@ -31,6 +31,7 @@ _TXID = re.compile(r"\b[0-9a-f]{64}\b")
 _ADDRESS = re.compile(r"\bbcrt1[0-9a-z]+\b")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _EVENT = re.compile(r" \(evt_\d+, [^)]*\)")
+_PRICE = re.compile(r"\bfee [\d.]+ BTC, rate \d+")  # what blocks were worth to a node that others have used before
 _REFERENCE = re.compile(r"(reference: )[0-9a-f]{16}\b")
 
 
@@ -119,5 +120,6 @@ def short(text: str) -> str:
     text = re.sub(r"(txid_\d+):\d+", r"\1:n", text)  # which output of its payer's it is, is chance
     text = _ADDRESS.sub(lambda m: named("bcrt", m[0]), text)
     text = _REFERENCE.sub(r"\1…", text)
+    text = _PRICE.sub("fee …, rate …", text)
     lines = _EVENT.sub("", _MOMENT.sub("", text)).splitlines()
     return "\n".join(line.rstrip() for line in lines if line.strip()) + "\n"
