@@ -54,8 +54,9 @@ def bump(row: Row[Any], services: Services) -> Outcome:
         return NotBumped(reason="change_in_use", detail=f"another payment spends {dependent}", values=given_up)
     try:
         proposal = wallet.reprice(sealed.opened(services, row, newest), what.spend, rate, row.fee_max_units)
-    except SignerRefused as error:
-        second_line.not_ours(services, row.chain, error)
+    except SignerRefused as error:  # what is out goes on as it is
+        cause = second_line.halt_for(services, row.chain, error)
+        return NotBumped(reason=cause, detail=error.detail[:512], values=given_up)
     except InsufficientHotFunds as error:
         return NotBumped(reason="fee_ceiling", detail=error.detail[:512], values=given_up)
     except ResourceTaken as error:

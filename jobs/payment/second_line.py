@@ -9,7 +9,7 @@ Either way the chain is halted: only a person can tell which of the two is right
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -51,17 +51,11 @@ def look(services: Services, chain: str) -> str | None:
     return f"{found[0]}: {found[1]}"
 
 
-def not_ours(services: Services, chain: str, error: SignerRefused) -> NoReturn:
-    """These rows would have something sent that the signer did not sign, or that was let go: nothing more is signed
-    until a person has looked, and this is not sent. Raises `LeaseLost` where the rows that the step read are not of
-    now: what they say was overtaken, and nothing is wrong."""
-    claims.check(services.database)
-    halting.at_once(services, chain, _cause(error), error.detail)
-
-
 def halt_for(services: Services, chain: str, error: SignerRefused) -> str:
-    """As `not_ours`, for a step that puts its payment before a person itself, or each lift would bring the halt back;
-    the cause. It stands whatever becomes of the step. Raises `LeaseLost` like it."""
+    """Halt the chain, whatever becomes of the step; the cause. These rows would have something sent that the signer did
+    not sign, or that was let go: nothing more is signed until a person has looked. The step itself puts its payment
+    where a lifted halt does not come back. Raises `LeaseLost` where the rows that it read are not of now: what they say
+    was overtaken, and nothing is wrong."""
     claims.check(services.database)
     cause = _cause(error)
     services.database.run(lambda tx: halting.stop(tx, chain, cause, error.detail), "signer_halt")

@@ -396,6 +396,21 @@ def test_other_bytes_than_those_that_were_signed_are_not_sent(engine: Engine, st
     assert (engine.state(row_id), engine.chain.pool) == ("review", ())
 
 
+def test_a_payment_on_its_way_whose_stored_bytes_were_changed_is_not_bumped_and_settles(engine: Engine) -> None:
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.tick()
+    sent = engine.payment_of(row_id)
+    forge(engine, "update", update(candidate).where(candidate.c.payment_id == sent.id).values(raw="00"))
+    asked = update(payment).where(payment.c.id == sent.id).values(bump_rate=50_000)
+    engine.database.run(lambda tx: tx.execute(asked), "test_bump")
+    engine.tick(2)
+    assert causes(engine) == {"signer_record"}
+    assert (engine.payment_of(row_id).state, engine.chain.pool) == ("confirming", (sent.txid,))
+    engine.chain.mine(3)
+    engine.tick()
+    assert engine.state(row_id) == "completed"
+
+
 def test_a_new_record_is_accepted_where_stored_bytes_were_changed(engine: Engine) -> None:
     """It learns whom the payment was to pay, and no bytes that it would let out."""
     row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
