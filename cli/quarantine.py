@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
-from cli.context import acting, json_option, load_settings, open_services, say_json, say_table
+from cli.context import acting, json_option, load_settings, open_services, say_json, say_table, signer_records
 from cli.nodes import services_with_wallet
 from jobs import bootstrap
 from jobs.backup import assign, make, quarantine
 from jobs.backup.compare import Comparison, compare
 from jobs.backup.lift import lift
-from jobs.signer.record import Record
 from jobs.views import when
 from ledger.db import Tx
 from ledger.errors import CofferError
@@ -43,7 +40,7 @@ def lift_(chain: str, accept: str | None, actor: str) -> None:
     services.database.read(lambda tx: quarantine.check_held(tx, chain))
     found = of_chain(settings, chain)
     _say(found)
-    records = records_of(settings)
+    records = signer_records(settings)
     waiting = lift(services, found, records, accept, actor)
     click.echo(f"\n{chain} is out of quarantine")
     for public_id in waiting:
@@ -112,11 +109,7 @@ def of_chain(settings: Settings, chain: str) -> Comparison:
     """The comparison of one chain, by its node; long calls get the time that they need."""
     patient = make.patient(settings)
     services = services_with_wallet(chain, patient)
-    return compare(services, bootstrap.runtime(services), chain, records_of(settings))
-
-
-def records_of(settings: Settings) -> Sequence[Record]:
-    return [Record.open(Path(folder)) for folder in make.records_below(settings.signer_dir).values()]
+    return compare(services, bootstrap.runtime(services), chain, signer_records(settings))
 
 
 def _say(found: Comparison) -> None:

@@ -20,9 +20,6 @@ GENESIS = "0" * 64
 #: be sent. released: the payment was let go, or is proven dead by now. token: the contract that an asset stands for.
 KINDS = ("founded", "signed", "candidate", "left", "released", "token")
 
-#: Why a payment was let go. Only `unsent` is a word of ours alone: its bytes, where there are any, stay valid.
-PROOFS = ("unsent", "dead", "reverted")
-
 Row = tuple[str, tuple[Any, ...]]  #: table, values
 
 
