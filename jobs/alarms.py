@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger import history
@@ -26,9 +26,12 @@ def raise_(tx: Tx, name: str, subject: str, detail: str) -> None:
     history.emit(tx, HOUSE_PROJECT, "alarm.raised", subject[:40], {"name": name, "subject": subject, "detail": detail})
 
 
+_OF_SUBJECT = (alarm.c.subject == bindparam("own_subject")) & (alarm.c.open == 1)
+_CLEAR = update(alarm).where(_OF_SUBJECT).values(open=None, last_at=bindparam("now"))
+_CLEAR_ONE = _CLEAR.where(alarm.c.name == bindparam("own_name"))
+
+
 def clear(tx: Tx, subject: str, name: str | None = None) -> None:
     """Close the open alarms of a subject (of one name, or all)."""
-    condition = (alarm.c.subject == subject) & (alarm.c.open == 1)
-    if name is not None:
-        condition &= alarm.c.name == name
-    tx.execute(update(alarm).where(condition).values(open=None, last_at=tx.now))
+    given = {"own_subject": subject, "now": tx.now}
+    tx.execute(_CLEAR if name is None else _CLEAR_ONE, given if name is None else given | {"own_name": name})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from ledger.db import Database, Tx
 from ledger.founding import NATIVE_ASSETS
@@ -15,6 +15,10 @@ from ledger.schema import asset as table
 
 #: Addresses asked for in one query.
 LOOK_MAX = 500
+
+_ON_CHAIN = select(table).where(table.c.chain == bindparam("chain")).order_by(table.c.code)
+_NATIVE = select(table.c.code).where(table.c.chain == bindparam("chain"), table.c.contract.is_(None))
+_CONTRACT = select(table.c.contract).where(table.c.code == bindparam("code"))
 
 
 def asset_of(tx: Tx, code: str) -> Asset | None:
@@ -28,23 +32,23 @@ def asset_of(tx: Tx, code: str) -> Asset | None:
 
 def native(tx: Tx, chain: str) -> str:
     """The code of the chain's own coin, in which its network is paid."""
-    return str(tx.value(select(table.c.code).where(table.c.chain == chain, table.c.contract.is_(None))))
+    return str(tx.value(_NATIVE, {"chain": chain}))
 
 
 def on_chain(tx: Tx, chain: str) -> list[Row[Any]]:
     """All assets of a chain, its own coin first; disabled ones too: what we hold of them is still ours to count."""
-    found = tx.all(select(table).where(table.c.chain == chain).order_by(table.c.code))
+    found = tx.all(_ON_CHAIN, {"chain": chain})
     return sorted(found, key=lambda row: row.contract is not None)
 
 
 def codes_by_contract(tx: Tx, chain: str) -> dict[str | None, str]:
     """Contract -> asset code for a chain; the coin itself under None. Disabled ones too: what came in must be told."""
-    return {row.contract: row.code for row in tx.all(select(table).where(table.c.chain == chain))}
+    return {row.contract: row.code for row in tx.all(_ON_CHAIN, {"chain": chain})}
 
 
 def contract_of(tx: Tx, code: str) -> str | None:
     """The token's contract, None for a chain's own coin."""
-    found = tx.value(select(table.c.contract).where(table.c.code == code))
+    found = tx.value(_CONTRACT, {"code": code})
     return None if found is None else str(found)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Select, Table, bindparam, select
 
 from ledger.db import Database
 from ledger.errors import LeaseLost
@@ -28,12 +30,16 @@ def holding(table: Table, row_id: int, token: str) -> Iterator[None]:
         _HELD.reset(before)
 
 
+@cache
+def _ours(table: Table) -> Select[Any]:
+    return select(table.c.id).where(table.c.id == bindparam("id"), table.c.lease_token == bindparam("token"))
+
+
 def check(database: Database) -> None:
     """Raises `LeaseLost` in a step whose row was claimed by another worker since. Says nothing outside of steps."""
     held = _HELD.get()
     if held is None:
         return
     table, row_id, token = held
-    ours = select(table.c.id).where(table.c.id == row_id, table.c.lease_token == token)
-    if database.read(lambda tx: tx.value(ours)) is None:
+    if database.read(lambda tx: tx.value(_ours(table), {"id": row_id, "token": token})) is None:
         raise LeaseLost(f"{table.name} {row_id}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from exchanges.protocol import Desk, Hedging
 from jobs import claims
@@ -77,9 +77,12 @@ class Services:
         return self.signer
 
 
+_CHAIN = select(chain_table).where(chain_table.c.name == bindparam("chain"))
+
+
 def chain_row(tx: Tx, chain: str) -> Row[Any]:
     """What we know of a chain."""
-    return tx.one(select(chain_table).where(chain_table.c.name == chain))
+    return tx.one(_CHAIN, {"chain": chain})
 
 
 def require_healthy(tx: Tx, chain: str) -> Row[Any]:

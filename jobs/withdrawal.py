@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import BindParameter, Row, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobs import debts, tasks, views
@@ -270,7 +270,10 @@ def _requested_by(tx: Tx, row: Row[Any]) -> str | None:
     return None if holder is None else str(holder)
 
 
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_LOCK = select(withdrawal).where(withdrawal.c.id.in_(_IDS)).order_by(withdrawal.c.id).with_for_update()
+
+
 def lock_all(tx: Tx, ids: Sequence[int]) -> list[Row[Any]]:
     """These withdrawals, locked in id order."""
-    query = select(withdrawal).where(withdrawal.c.id.in_(sorted(ids))).order_by(withdrawal.c.id)
-    return list(tx.all(query.with_for_update()))
+    return list(tx.all(_LOCK, {"ids": sorted(ids)}))

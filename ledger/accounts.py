@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import bindparam, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.db import Tx
@@ -36,10 +36,15 @@ def find(tx: Tx, owners: Iterable[Owner], asset: str) -> dict[Owner, int]:
     return {owner: known[owner] for owner in wanted}
 
 
+_OWNERS = tuple_(ledger_account.c.account_id, ledger_account.c.kind).in_(bindparam("owners", expanding=True))
+_EXISTING = select(ledger_account.c.id, ledger_account.c.account_id, ledger_account.c.kind).where(
+    _OWNERS, ledger_account.c.asset == bindparam("asset")
+)
+
+
 def _existing(tx: Tx, wanted: set[Owner], asset: str) -> dict[Owner, int]:
-    a = ledger_account.c
-    query = select(a.id, a.account_id, a.kind).where(tuple_(a.account_id, a.kind).in_(sorted(wanted)), a.asset == asset)
-    return {(row.account_id, row.kind): row.id for row in tx.all(query)}
+    rows = tx.all(_EXISTING, {"owners": sorted(wanted), "asset": asset})
+    return {(row.account_id, row.kind): row.id for row in rows}
 
 
 def _create(tx: Tx, owner: Owner, asset: str) -> int:
@@ -57,16 +62,21 @@ def _create(tx: Tx, owner: Owner, asset: str) -> int:
         return found[owner]
 
 
+_LOCK = (
+    select(balance.c.ledger_account_id, balance.c.units)
+    .where(balance.c.ledger_account_id.in_(bindparam("ids", expanding=True)))
+    .order_by(balance.c.ledger_account_id)
+    .with_for_update()
+)
+
+
 def lock_balances(tx: Tx, ids: Iterable[int]) -> dict[int, int]:
     """The units of these ledger accounts' balance rows, locked in id order until the transaction ends.
 
     House accounts have no row and are absent from the answer. Lock everything a unit needs in one call: that order
     is what keeps two units from waiting for each other.
     """
-    b = balance.c
-    query = select(b.ledger_account_id, b.units).where(b.ledger_account_id.in_(sorted(set(ids))))
-    rows = tx.all(query.order_by(b.ledger_account_id).with_for_update())
-    return {row.ledger_account_id: row.units for row in rows}
+    return {row.ledger_account_id: row.units for row in tx.all(_LOCK, {"ids": sorted(set(ids))})}
 
 
 def check_not_frozen(tx: Tx, account_id: int) -> None:

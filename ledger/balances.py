@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Row, bindparam, delete, func, insert, select
 
 from ledger import accounts
 from ledger.db import Tx
@@ -64,15 +64,18 @@ def _newest(tx: Tx, ledger_account_id: int) -> Row[Any] | None:
     )
 
 
+#: No posting has an id as great as this.
+_END = 2**63 - 1
+_WITHIN = (posting.c.id > bindparam("after")) & (posting.c.id <= bindparam("until"))
+_CREDITED, _DEBITED = (
+    select(total(posting.c.units)).where(column == bindparam("own_id"), _WITHIN)
+    for column in (posting.c.credit_id, posting.c.debit_id)
+)
+
+
 def _moved(tx: Tx, ledger_account_id: int, after: int, until: int | None) -> int:
-    p = posting.c
-    sums = []
-    for column in (p.credit_id, p.debit_id):
-        query = select(total(p.units)).where(column == ledger_account_id, p.id > after)
-        if until is not None:
-            query = query.where(p.id <= until)
-        sums.append(int(tx.value(query) or 0))
-    return sums[0] - sums[1]
+    given = {"own_id": ledger_account_id, "after": after, "until": _END if until is None else until}
+    return int(tx.value(_CREDITED, given) or 0) - int(tx.value(_DEBITED, given) or 0)
 
 
 def take_snapshots(tx: Tx) -> int:

@@ -38,7 +38,11 @@ Wake = tuple[str, int]
 
 
 class Tx:
-    """One open transaction. `now` is the database's clock in microseconds, read once."""
+    """One open transaction. `now` is the database's clock in microseconds, read once.
+
+    What runs in every step is a statement made once, with its values as `parameters`: to build one anew and to find
+    what it was compiled to costs several times what SQLite takes to run it.
+    """
 
     def __init__(self, connection: Connection, now: int, *, sqlite: bool) -> None:
         self.connection = connection
@@ -51,21 +55,21 @@ class Tx:
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
 
-    def all(self, statement: Executable) -> Sequence[Row[Any]]:
-        return self.connection.execute(statement).all()
+    def all(self, statement: Executable, parameters: Any = None) -> Sequence[Row[Any]]:
+        return self.connection.execute(statement, parameters).all()
 
-    def first(self, statement: Executable) -> Row[Any] | None:
-        return self.connection.execute(statement).first()
+    def first(self, statement: Executable, parameters: Any = None) -> Row[Any] | None:
+        return self.connection.execute(statement, parameters).first()
 
-    def one(self, statement: Executable) -> Row[Any]:
-        return self.connection.execute(statement).one()
+    def one(self, statement: Executable, parameters: Any = None) -> Row[Any]:
+        return self.connection.execute(statement, parameters).one()
 
-    def value(self, statement: Executable) -> Any:
-        return self.connection.execute(statement).scalar()
+    def value(self, statement: Executable, parameters: Any = None) -> Any:
+        return self.connection.execute(statement, parameters).scalar()
 
-    def insert(self, statement: Executable) -> int:
+    def insert(self, statement: Executable, parameters: Any = None) -> int:
         """Run an INSERT and return the new row's id."""
-        key = self.connection.execute(statement).inserted_primary_key
+        key = self.connection.execute(statement, parameters).inserted_primary_key
         if key is None:
             raise TypeError("not an INSERT of one row")
         return int(key[0])

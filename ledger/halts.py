@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from ledger import audit
 from ledger.db import Tx
@@ -30,6 +30,8 @@ CAUSES = (
 #: Those that say that this database may not know all that was paid: a withdrawal that waits here may have been paid.
 UNSURE = ("chain_ahead", "unknown_outgoing", "resource_moved", "signer_record", "restored")
 
+_ALL = select(halt.c.cause, halt.c.reason).where(halt.c.chain == bindparam("chain")).order_by(halt.c.at, halt.c.cause)
+
 
 def reason(tx: Tx, chain: str, causes: Collection[str] = CAUSES) -> str | None:
     """Why nothing is signed on this chain, the oldest cause first; None when it may be."""
@@ -39,9 +41,7 @@ def reason(tx: Tx, chain: str, causes: Collection[str] = CAUSES) -> str | None:
 
 def all_of(tx: Tx, chain: str) -> list[tuple[str, str]]:
     """Each cause and its reason, the oldest first."""
-    c = halt.c
-    rows = tx.all(select(c.cause, c.reason).where(c.chain == chain).order_by(c.at, c.cause))
-    return [(row.cause, row.reason) for row in rows]
+    return [(row.cause, row.reason) for row in tx.all(_ALL, {"chain": chain})]
 
 
 def check(tx: Tx, chain: str) -> None:

@@ -15,6 +15,8 @@ from ledger.schema import event, transition
 #: Events numbered in one go; more wait for the next.
 SEQUENCE_BATCH = 1000
 
+_TRANSITION, _EVENT = insert(transition), insert(event)
+
 
 def note(
     tx: Tx,
@@ -27,7 +29,7 @@ def note(
 ) -> None:
     """Write one transition in the transaction that makes it."""
     values = {"kind": kind, "row_id": row_id, "from_state": from_state, "to_state": to_state}
-    tx.execute(insert(transition).values(values | {"reason": reason, "actor": actor, "at": tx.now}))
+    tx.execute(_TRANSITION, values | {"reason": reason, "actor": actor, "at": tx.now})
 
 
 def note_all(
@@ -35,7 +37,7 @@ def note_all(
 ) -> None:
     """As `note`, for many rows given as (row id, state before)."""
     rest = {"kind": kind, "to_state": to_state, "reason": reason, "actor": actor, "at": tx.now}
-    tx.execute(insert(transition), [rest | {"row_id": row_id, "from_state": before} for row_id, before in moved])
+    tx.execute(_TRANSITION, [rest | {"row_id": row_id, "from_state": before} for row_id, before in moved])
 
 
 def of(tx: Tx, kind: str, row_id: int) -> list[dict[str, Any]]:
@@ -57,7 +59,7 @@ def emit_all(tx: Tx, type_: str, told: Sequence[tuple[int | None, str, dict[str,
         rest | {"public_id": new_id("evt"), "project_id": project or HOUSE_PROJECT, "resource_id": about, "data": data}
         for project, about, data in told
     ]
-    tx.execute(insert(event), rows)
+    tx.execute(_EVENT, rows)
 
 
 def number_events(tx: Tx) -> int:

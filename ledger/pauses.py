@@ -5,7 +5,7 @@ What needs a signature stands still as well while its asset's chain is halted (`
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, or_, select
 
 from ledger import audit, halts
 from ledger.db import Tx
@@ -18,21 +18,30 @@ EVERYTHING = "*"
 #: Flows that end in a signature.
 SIGNED = ("withdrawals", "sweeps")
 
+_OWN_REASON = (
+    select(pause.c.reason)
+    .where(
+        or_(pause.c.asset == bindparam("asset"), pause.c.asset == EVERYTHING),
+        or_(pause.c.flow == bindparam("flow"), pause.c.flow == EVERYTHING),
+    )
+    .limit(1)
+)
+_CHAIN_OF = select(asset_table.c.chain).where(asset_table.c.code == bindparam("asset"))
+
 
 def reason(tx: Tx, asset: str, flow: str) -> str | None:
     """Why this flow of this asset stands still, or None. A pause is told before a halt."""
     why = own_reason(tx, asset, flow)
     if why is not None or flow not in SIGNED:
         return why
-    chain = tx.value(select(asset_table.c.chain).where(asset_table.c.code == asset))
+    chain = tx.value(_CHAIN_OF, {"asset": asset})
     halted = None if chain is None else halts.reason(tx, chain)
     return None if halted is None else f"nothing is signed on {chain}: {halted}"
 
 
 def own_reason(tx: Tx, asset: str, flow: str) -> str | None:
     """As `reason`, pauses alone."""
-    c = pause.c
-    found = tx.value(select(c.reason).where(c.asset.in_((asset, EVERYTHING)), c.flow.in_((flow, EVERYTHING))).limit(1))
+    found = tx.value(_OWN_REASON, {"asset": asset, "flow": flow})
     return None if found is None else str(found)
 
 

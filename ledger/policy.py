@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from ledger import audit
 from ledger.db import Tx
@@ -162,10 +162,14 @@ _BOUNDS: dict[str, tuple[int, int]] = {
 }
 
 
+_NEWEST = select(policy.c.name, policy.c.value).where(
+    policy.c.id.in_(select(func.max(policy.c.id)).where(policy.c.asset == bindparam("asset")).group_by(policy.c.name))
+)
+
+
 def of(tx: Tx, asset: str) -> AssetPolicy:
     """The rules in force for an asset."""
-    newest = select(func.max(policy.c.id)).where(policy.c.asset == asset).group_by(policy.c.name)
-    rows = tx.all(select(policy.c.name, policy.c.value).where(policy.c.id.in_(newest)))
+    rows = tx.all(_NEWEST, {"asset": asset})
     known = {f.name for f in fields(AssetPolicy)}
     values = {row.name: _plain(row.name, row.value) for row in rows if row.name in known and row.value is not None}
     return replace(defaults(asset), **values)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger import accounts
@@ -22,6 +22,9 @@ from ledger.schema import balance, posting, transfer
 
 #: Kinds whose balance row counts debits up: money that others owe to the house.
 DEBIT_NORMAL = frozenset({"receivable"})
+
+_TRANSFER, _POSTING = insert(transfer), insert(posting)
+_BALANCE = update(balance).where(balance.c.ledger_account_id == bindparam("own_id")).values(units=bindparam("units"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def post(tx: Tx, key: str, kind: str, asset: str, legs: Sequence[Leg], ref: tupl
     units = accounts.lock_balances(tx, ids.values())
     values = {"transfer_key": key, "kind": kind, "ref_kind": ref[0], "ref_id": ref[1], "created_at": tx.now}
     try:
-        transfer_id = tx.insert(insert(transfer).values(values))  # the unique key decides, not a look beforehand
+        transfer_id = tx.insert(_TRANSFER, values)  # the unique key decides, not a look beforehand
     except IntegrityError:
         standing = tx.value(select(transfer.c.id).where(transfer.c.transfer_key == key))
         if standing is None:
@@ -64,7 +67,7 @@ def post(tx: Tx, key: str, kind: str, asset: str, legs: Sequence[Leg], ref: tupl
         }
         for leg in legs
     ]
-    tx.execute(insert(posting), rows)
+    tx.execute(_POSTING, rows)
     return transfer_id
 
 
@@ -76,7 +79,7 @@ def _write_balances(tx: Tx, ids: dict[Owner, int], units: dict[int, int], legs: 
         after = units[row_id] + (-change if owner[1] in DEBIT_NORMAL else change)
         if after < 0:
             raise InsufficientFunds(f"the {owner[1]} balance does not cover this", missing_units=-after)
-        tx.execute(update(balance).where(balance.c.ledger_account_id == row_id).values(units=after))
+        tx.execute(_BALANCE, {"own_id": row_id, "units": after})
 
 
 def _changes(legs: Sequence[Leg]) -> dict[Owner, int]:

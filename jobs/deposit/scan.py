@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, bindparam, insert, or_, select, update
 
 from jobs import alarms, tasks, views
 from jobs.assets import codes_by_contract, native
@@ -106,12 +106,18 @@ def _unhealthy(tx: Tx, name: str, health: NodeHealth) -> None:
     alarms.raise_(tx, "node_not_ready", f"chain:{name}", f"{health.reason}: {health.detail}")
 
 
+_LIVE = (
+    deposit.c.state.in_(OPEN_STATES) & deposit.c.due_at.is_not(None) & ~deposit.c.output_key.startswith(SURPLUS_PREFIX)
+)
+_OPEN = (
+    select(deposit, asset.c.contract)
+    .join(asset, asset.c.code == deposit.c.asset)
+    .where(deposit.c.chain == bindparam("chain"), _LIVE)
+)
+
+
 def _open_deposits(tx: Tx, name: str) -> dict[str, Row[Any]]:
-    d = deposit.c
-    live = d.state.in_(OPEN_STATES) & d.due_at.is_not(None) & ~d.output_key.startswith(SURPLUS_PREFIX)
-    query = select(deposit, asset.c.contract).join(asset, asset.c.code == d.asset)
-    rows = tx.all(query.where(d.chain == name, live))
-    return {row.output_key: row for row in rows}
+    return {row.output_key: row for row in tx.all(_OPEN, {"chain": name})}
 
 
 def _as_seen(row: Row[Any]) -> SeenDeposit:

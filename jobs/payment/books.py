@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 
 from jobs import alarms, holdings, withdrawal
 from jobs.payment.contents import OUTWARD
@@ -33,10 +33,14 @@ REVERTED = "reverted"
 REVERTS_MAX = 3
 
 
+_MEMBERS = select(payment_item.c.withdrawal_id).where(
+    payment_item.c.payment_id == bindparam("payment"), payment_item.c.live == 1
+)
+
+
 def members(tx: Tx, payment_id: int) -> list[Row[Any]]:
     """The payment's live withdrawals, locked in id order."""
-    i = payment_item.c
-    ids = [r.withdrawal_id for r in tx.all(select(i.withdrawal_id).where(i.payment_id == payment_id, i.live == 1))]
+    ids = [row.withdrawal_id for row in tx.all(_MEMBERS, {"payment": payment_id})]
     return withdrawal.lock_all(tx, [i for i in ids if i is not None])
 
 
@@ -196,10 +200,13 @@ def _items(tx: Tx, payment_id: int) -> Sequence[Row[Any]]:
     return tx.all(select(payment_item).where(i.payment_id == payment_id).order_by(i.id))
 
 
+_OF_PAYMENT = candidate.c.payment_id == bindparam("payment")
+_CANDIDATES = select(candidate).where(_OF_PAYMENT).order_by(candidate.c.number.desc())
+
+
 def candidates(tx: Tx, payment_id: int) -> Sequence[Row[Any]]:
     """All signed versions of a payment, the newest first. Any of them may confirm."""
-    query = select(candidate).where(candidate.c.payment_id == payment_id)
-    return tx.all(query.order_by(candidate.c.number.desc()))
+    return tx.all(_CANDIDATES, {"payment": payment_id})
 
 
 def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_before: int, aside: bool = False) -> None:

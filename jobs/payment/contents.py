@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import BindParameter, Row, bindparam, select
 
 from jobs.assets import contract_of
 from jobs.signer import SignRequest
@@ -38,22 +38,27 @@ def flow_of(row: Row[Any]) -> str:
     return "withdrawals" if row.purpose in (*OUTWARD, "call") else "sweeps"
 
 
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_ITEMS = select(payment_item).where(payment_item.c.payment_id == bindparam("payment")).order_by(payment_item.c.id)
+_WITHDRAWALS = select(withdrawal).where(withdrawal.c.id.in_(_IDS)).order_by(withdrawal.c.id)
+_APPROVALS = select(approval).where(approval.c.withdrawal_id.in_(_IDS))
+_FROZEN_ACCOUNTS = select(account.c.id).where(account.c.id.in_(_IDS), account.c.frozen_reason.is_not(None))
+_KEPT_STILL = select(frozen_part.c.place_id).where(
+    frozen_part.c.place == "withdrawal", frozen_part.c.place_id.in_(_IDS), frozen_part.c.live == 1
+)
+
+
 def contents(tx: Tx, row: Row[Any]) -> Contents:
     """What this payment is to do, as its rows say."""
-    i = payment_item.c
-    items = tx.all(select(payment_item).where(i.payment_id == row.id).order_by(i.id))
+    items = tx.all(_ITEMS, {"payment": row.id})
     ids = [item.withdrawal_id for item in items if item.withdrawal_id is not None]
-    rows = tx.all(select(withdrawal).where(withdrawal.c.id.in_(ids)).order_by(withdrawal.c.id))
+    rows = tx.all(_WITHDRAWALS, {"ids": ids}) if ids else []
     approvals: dict[int, list[tuple[str, str]]] = {}
-    for given in tx.all(select(approval).where(approval.c.withdrawal_id.in_(ids))):
+    for given in tx.all(_APPROVALS, {"ids": ids}) if ids else ():
         approvals.setdefault(given.withdrawal_id, []).append((given.holder, given.mac))
-    frozen_accounts = select(account.c.id).where(
-        account.c.id.in_([r.account_id for r in rows]), account.c.frozen_reason.is_not(None)
-    )
-    frozen = {r.id for r in tx.all(frozen_accounts)}
-    p = frozen_part.c
-    kept = select(p.place_id).where(p.place == "withdrawal", p.place_id.in_(ids), p.live == 1)
-    still = {r.place_id for r in tx.all(kept)} if ids else set()
+    owners = sorted({r.account_id for r in rows})
+    frozen = {r.id for r in tx.all(_FROZEN_ACCOUNTS, {"ids": owners})} if ids else set()
+    still = {r.place_id for r in tx.all(_KEPT_STILL, {"ids": ids})} if ids else set()
     return Contents(
         _spend(tx, row, items),
         rows,
