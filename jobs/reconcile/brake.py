@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, false, or_, select
 
 from jobs import alarms, halting, tasks
 from jobs.reconcile import differences, lost
@@ -22,7 +22,7 @@ from jobs.tasks import Ran
 from ledger import founding, pauses
 from ledger.db import Tx
 from ledger.schema import deposit, payment
-from wallets.protocol import Tip
+from wallets.protocol import DepositStatus, Tip
 
 #: Indices of an asset asked in each look; the balance sync looks at more.
 INDICES_MAX = 200
@@ -76,15 +76,20 @@ def _check_owner(services: Services, chain: str) -> None:
 
 def _moment(tx: Tx, chain: str, tip: Tip) -> Moment:
     """Rows that undo what a reorganisation took are made due in the commit that writes the new tip; one whose step
-    failed for its node is put off, and has not undone it. Raises `NodeNotReady`: what a node that is behind, or lost
-    its last blocks, does not see is no proof of anything."""
+    failed for its node is put off, and has not undone it; nor has a credit that is no longer seen in a block, whose
+    row a clock that was set back makes wait. Raises `NodeNotReady`: what a node that is behind, or lost its last
+    blocks, does not see is no proof of anything."""
     known = require_healthy(tx, chain)
     p, d = payment.c, deposit.c
+    gone = (d.credited == 1) & (d.seen != str(DepositStatus.CONFIRMED))
     busy = [
         select(t.id)
-        .where(t.chain == chain, state, or_(t.due_at <= tx.now, t.lease_until > tx.now, t.attempts > 0))
+        .where(t.chain == chain, state, or_(t.due_at <= tx.now, t.lease_until > tx.now, t.attempts > 0, waits))
         .limit(1)
-        for t, state in ((p, p.state == "settled"), (d, d.state.in_(("credited", "held", "ignored"))))
+        for t, state, waits in (
+            (p, p.state == "settled", false()),
+            (d, d.state.in_(("credited", "held", "ignored")), gone),
+        )
     ]
     digested = known.tip_hash == tip.hash and all(tx.value(query) is None for query in busy)
     moving = [

@@ -160,9 +160,21 @@ def test_an_undo_that_was_put_off_has_not_been_done(engine: Engine, missing: Mis
     assert paused(engine) == {("BTC", "withdrawals")}
 
 
-def put_off(engine: Engine, deposit_id: int, attempts: int) -> None:
+def test_an_undo_that_waits_for_a_clock_that_was_set_back_has_not_been_done(engine: Engine, missing: Missing) -> None:
+    """The row was made due by an hour that has not come yet; its coin is seen in no block."""
+    row = engine.deposit_of(engine.funded(1_000_000))
+    missing.units = LOST
+    put_off(engine, row.id, attempts=0, seen="gone")
+    look(engine, 3)
+    assert paused(engine) == set()
+    put_off(engine, row.id, attempts=0, seen="confirmed")
+    look(engine, 2)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
+def put_off(engine: Engine, deposit_id: int, attempts: int, **more: str) -> None:
     def unit(tx: Tx) -> None:
-        later = {"attempts": attempts, "due_at": tx.now + 3600 * SECOND}
+        later = {"attempts": attempts, "due_at": tx.now + 3600 * SECOND} | more
         tx.execute(deposit.update().where(deposit.c.id == deposit_id).values(later))
 
     engine.database.run(unit, "t")
