@@ -6,12 +6,12 @@ from collections import defaultdict
 from typing import Any
 
 from sqlalchemy import Row, insert, select
-from sqlalchemy.exc import IntegrityError
 
+from jobs import references
 from jobs.caller import Caller
 from ledger import balances
 from ledger.db import Tx
-from ledger.errors import NotFound, ReferenceExists
+from ledger.errors import NotFound
 from ledger.ids import is_id, new_id
 from ledger.schema import account, asset, deposit
 
@@ -25,15 +25,8 @@ _PENDING = ("detected", "confirming")
 def create(tx: Tx, caller: Caller, reference: str, kind: str) -> Row[Any]:
     """The new account's row. Raises `ReferenceExists`."""
     values = {"public_id": new_id("ac"), "project_id": caller.project_id, "reference": reference, "kind": kind}
-    try:
+    with references.told_first(tx, account, caller.project_id, reference):
         row_id = tx.insert(insert(account).values(values | {"version": 1, "created_at": tx.now, "updated_at": tx.now}))
-    except IntegrityError:
-        a = account.c
-        query = select(a.public_id).where(a.project_id == caller.project_id, a.reference == reference)
-        existing = tx.value(query)
-        if existing is None:
-            raise
-        raise ReferenceExists(f"the reference was used by {existing}", existing=existing) from None
     return tx.one(select(account).where(account.c.id == row_id))
 
 

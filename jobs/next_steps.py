@@ -9,8 +9,8 @@ from sqlalchemy import Row, select
 from jobs import debts
 from jobs.escrow import frozen_parts
 from jobs.payment.contents import OUTWARD, flow_of
-from jobs.resolve import paid_before
 from jobs.services import chain_row
+from jobs.withdrawal import PAID_BEFORE
 from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.policy import FINAL_DEPTH
@@ -68,7 +68,7 @@ def _withdrawal(tx: Tx, row: Row[Any]) -> list[str]:
     if open_ is not None:
         return [f"{name}: decide about its payment {open_} first"]
     command = f"coffer withdrawals resolve {name}"
-    if row.status_reason in paid_before.REASONS:
+    if row.status_reason in PAID_BEFORE:
         return [
             f"{command} --paid TXID   if that transaction paid it in the time that a restore lost",
             f"{command} --refund   if nothing paid it; refused while the signer's record says that something may have",
@@ -106,7 +106,7 @@ def _in_review(row: Row[Any], command: str) -> list[str]:
     aside = f"{resolve} --aside   leaves its withdrawals in review, where a restore may have lost how they were paid"
     if row.purpose == "withdrawal":
         choices = [
-            *([aside] if row.status_reason in paid_before.REASONS else []),
+            *([aside] if row.status_reason in PAID_BEFORE else []),
             f"{resolve} --retry   pays its withdrawals anew, if the chain proves it dead",
             f"{resolve} --refund   gives their money back, if the chain proves it dead",
         ]

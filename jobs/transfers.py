@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import insert
 
-from jobs import debts, views
+from jobs import debts, references, views
 from jobs.caller import Caller
 from ledger import accounts, history, pauses, postings
 from ledger.db import Tx
-from ledger.errors import InvalidInput, ReferenceExists
+from ledger.errors import InvalidInput
 from ledger.ids import new_id
 from ledger.postings import Leg
 from ledger.schema import internal_transfer
@@ -38,9 +37,10 @@ def make(tx: Tx, caller: Caller, order: Order) -> views.View:
     """
     if order.from_account_id == order.to_account_id:
         raise InvalidInput("/to_account", "must be another account", "same_account")
-    pauses.check(tx, order.asset, "transfers")
-    accounts.check_not_frozen(tx, order.from_account_id)
-    transfer_id = _insert(tx, caller, order)
+    with references.told_first(tx, internal_transfer, caller.project_id, order.reference):
+        pauses.check(tx, order.asset, "transfers")
+        accounts.check_not_frozen(tx, order.from_account_id)
+        transfer_id = _insert(tx, caller, order)
     giver, taker = (order.from_account_id, "available"), (order.to_account_id, "available")
     postings.post(
         tx,
@@ -68,12 +68,4 @@ def _insert(tx: Tx, caller: Caller, order: Order) -> int:
         "metadata": order.metadata,
         "created_at": tx.now,
     }
-    try:
-        return tx.insert(insert(internal_transfer).values(values))
-    except IntegrityError:
-        t = internal_transfer.c
-        query = select(t.public_id).where(t.project_id == caller.project_id, t.reference == order.reference)
-        existing = tx.value(query)
-        if existing is None:
-            raise
-        raise ReferenceExists(f"the reference was used by {existing}", existing=existing) from None
+    return tx.insert(insert(internal_transfer).values(values))

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, Row, bindparam, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
-from jobs import debts, tasks, views
+from jobs import debts, references, tasks, views
 from jobs.assets import asset_of
 from jobs.caller import Caller
 from jobs.escrow import frozen_parts
+from jobs.row_mac import RowMac
 from jobs.services import Services
 from jobs.withdrawal_terms import Order, Preview, priced
 from ledger import accounts, balances, halts, history, holds, pauses, policy
@@ -26,7 +26,6 @@ from ledger.errors import (
     InvalidInput,
     LimitExceeded,
     NotFound,
-    ReferenceExists,
     StateConflict,
 )
 from ledger.ids import new_id
@@ -39,6 +38,9 @@ DAY_US = 86_400 * 1_000_000
 
 #: States in which the money has not come back and so counts against the daily limit.
 _COUNTED = ("pending_approval", "queued", "signed", "broadcast", "confirming", "completed", "review")
+
+#: Why a withdrawal is in review that may have been paid in a life which a restore has lost.
+PAID_BEFORE = ("restored", "order_signed_before", "signed_before", "inputs_spent")
 
 #: States that nothing leads out of, but for a reorganisation.
 ENDED = ("completed", "failed", "rejected", "cancelled")
@@ -66,36 +68,28 @@ def request(tx: Tx, caller: Caller, order: Order, services: Services) -> Request
     `ReferenceExists`, `NotFound`.
     """
     mac = services.require_mac()
-    asset, rules = _checked(tx, caller, order)
-    owner = (order.account_id, "available")
-    row_id = accounts.find(tx, [owner, (order.account_id, "held")], asset.code)[owner]
-    available = accounts.lock_balances(tx, [row_id])[row_id]  # limits are counted behind this lock
-    _check_reference(tx, caller, order)  # too: or a twin that waited here would hear that the money is gone
-    wanted = priced(tx, order, asset, rules, available, services)
-    _check_daily(tx, order, asset, rules, wanted)
-    values = {
-        "public_id": new_id("wd"),
-        "project_id": caller.project_id,
-        "account_id": order.account_id,
-        "asset": asset.code,
-        "chain": asset.chain,
-        "units": wanted.units,
-        "fee_units": wanted.fee_units,
-        "address": wanted.address,
-        "reference": order.reference,
-        "approvals_needed": wanted.approvals_needed,
-        "created_by": caller.key_id,
-    }
-    state = "pending_approval" if wanted.approvals_needed else "queued"
-    withdrawal_id = _insert(tx, caller, order, values | {"state": state, "mac": mac.withdrawal(values)})
-    holds.place(
-        tx, hold_key(withdrawal_id, 1), order.account_id, asset.code, wanted.total_units, ("withdrawal", withdrawal_id)
-    )
+    with references.told_first(tx, withdrawal, caller.project_id, order.reference):
+        asset, rules = _checked(tx, caller, order)
+        wanted = _within_limits(tx, order, asset, rules, services)
+        state = "pending_approval" if wanted.approvals_needed else "queued"
+        withdrawal_id = _insert(tx, caller, order, asset, wanted, state, mac)
+    held = ("withdrawal", withdrawal_id)
+    holds.place(tx, hold_key(withdrawal_id, 1), order.account_id, asset.code, wanted.total_units, held)
     history.note(tx, "withdrawal", withdrawal_id, None, state, actor=caller.name)
     shown = _announce(tx, withdrawal_id, caller.project_id, state)
     if state == "queued":
         tasks.wake(tx, f"batch:{asset.chain}")
     return Requested(withdrawal_id, shown)
+
+
+def _within_limits(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, services: Services) -> Preview:
+    """What it costs, counted behind the lock of its balance."""
+    owner = (order.account_id, "available")
+    row_id = accounts.find(tx, [owner, (order.account_id, "held")], asset.code)[owner]
+    available = accounts.lock_balances(tx, [row_id])[row_id]
+    wanted = priced(tx, order, asset, rules, available, services)
+    _check_daily(tx, order, asset, rules, wanted)
+    return wanted
 
 
 def cancel(tx: Tx, caller: Caller, withdrawal_id: int) -> None:
@@ -220,27 +214,30 @@ def _checked(tx: Tx, caller: Caller, order: Order) -> tuple[Asset, AssetPolicy]:
     return asset, policy.of(tx, asset.code)
 
 
-def _check_reference(tx: Tx, caller: Caller, order: Order) -> None:
-    w = withdrawal.c
-    query = select(w.public_id).where(w.project_id == caller.project_id, w.reference == order.reference)
-    existing = tx.value(query)
-    if existing is not None:
-        raise ReferenceExists(f"the reference was used by {existing}", existing=existing)
-
-
-def _insert(tx: Tx, caller: Caller, order: Order, values: dict[str, Any]) -> int:
+def _insert(tx: Tx, caller: Caller, order: Order, asset: Asset, wanted: Preview, state: str, mac: RowMac) -> int:
+    values = {
+        "public_id": new_id("wd"),
+        "project_id": caller.project_id,
+        "account_id": order.account_id,
+        "asset": asset.code,
+        "chain": asset.chain,
+        "units": wanted.units,
+        "fee_units": wanted.fee_units,
+        "address": wanted.address,
+        "reference": order.reference,
+        "approvals_needed": wanted.approvals_needed,
+        "created_by": caller.key_id,
+    }
     rest = {
         "fee_from": order.fee_from,
         "metadata": order.metadata,
         "holds": 1,
         "version": 1,
+        "state": state,
+        "mac": mac.withdrawal(values),
     }
     moments = {"not_before": tx.now, "created_at": tx.now, "updated_at": tx.now}
-    try:
-        return tx.insert(insert(withdrawal).values(values | rest | moments))
-    except IntegrityError:
-        _check_reference(tx, caller, order)  # another request was first with it
-        raise
+    return tx.insert(insert(withdrawal).values(values | rest | moments))
 
 
 def _check_daily(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, wanted: Preview) -> None:

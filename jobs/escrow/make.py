@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from jobs import addresses
+from jobs import addresses, references
 from jobs.caller import Caller
 from jobs.escrow import books as escrow_books
 from jobs.escrow.state import State
@@ -17,7 +16,7 @@ from jobs.services import Services
 from jobs.views import View
 from ledger import history, pauses
 from ledger.db import Tx
-from ledger.errors import InvalidAmount, InvalidInput, ReferenceExists
+from ledger.errors import InvalidAmount, InvalidInput
 from ledger.ids import new_id
 from ledger.money import UNITS_BOUND, Asset
 from ledger.schema import escrow
@@ -81,11 +80,12 @@ class Made:
 
 def create(tx: Tx, caller: Caller, terms: Terms, services: Services) -> Made:
     """Store an escrow that awaits its funds. Raises `InvalidInput` with a pointer, `AssetPaused`, `ReferenceExists`."""
-    pauses.check(tx, terms.asset.code, "escrows")
-    _check(terms, tx.now)
-    fee = fee_of(terms.units, terms.fee_ppm) if terms.fee_ppm else terms.fee_units
-    wanted = _wanted(terms, fee)
-    row_id = _insert(tx, caller, terms, fee, wanted)
+    with references.told_first(tx, escrow, caller.project_id, terms.reference):
+        pauses.check(tx, terms.asset.code, "escrows")
+        _check(terms, tx.now)
+        fee = fee_of(terms.units, terms.fee_ppm) if terms.fee_ppm else terms.fee_units
+        wanted = _wanted(terms, fee)
+        row_id = _insert(tx, caller, terms, fee, wanted)
     if terms.address:
         _give_address(tx, caller, terms, row_id, wanted, services)
     history.note(tx, "escrow", row_id, None, State.AWAITING_FUNDS, actor=caller.name)
@@ -132,15 +132,7 @@ def _insert(tx: Tx, caller: Caller, terms: Terms, fee: int, wanted: int) -> int:
         "created_at": tx.now,
         "updated_at": tx.now,
     }
-    try:
-        return tx.insert(insert(escrow).values(values))
-    except IntegrityError:
-        e = escrow.c
-        query = select(e.public_id).where(e.project_id == caller.project_id, e.reference == terms.reference)
-        existing = tx.value(query)
-        if existing is None:
-            raise
-        raise ReferenceExists(f"the reference was used by {existing}", existing=existing) from None
+    return tx.insert(insert(escrow).values(values))
 
 
 def _give_address(tx: Tx, caller: Caller, terms: Terms, row_id: int, wanted: int, services: Services) -> None:

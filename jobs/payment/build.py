@@ -18,6 +18,7 @@ from jobs.saga import SECOND, Effect, Outcome
 from jobs.services import Services, require_healthy
 from jobs.signer import SignerRefused
 from jobs.signer.entries import Head
+from jobs.withdrawal import PAID_BEFORE
 from ledger import halts, pauses
 from ledger.db import Tx
 from ledger.errors import (
@@ -221,18 +222,21 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
     """The pivot: commit that these bytes will be sent, and move the money in flight, before any node sees them. The
     signer's record learns of it first."""
 
-    def read(tx: Tx) -> tuple[str | None, tuple[int, ...], Row[Any]]:
+    def read(tx: Tx) -> tuple[str | None, Contents, Row[Any]]:
         require_healthy(tx, row.chain)
         halts.check(tx, row.chain)
         paused = pauses.reason(tx, row.asset, flow_of(row))
-        return paused, contents(tx, row).frozen, payment_books.candidates(tx, row.id)[0]
+        return paused, contents(tx, row), payment_books.candidates(tx, row.id)[0]
 
     second_line.check(services, row.chain)
-    paused, frozen, newest = services.database.read(read)
+    paused, what, newest = services.database.read(read)
     signer = services.require_signer()
     known = signer.known(row.public_id)
     left = known is not None and known.left  # a worker died just before it committed the intent
-    if frozen and not left:  # afterwards it goes forward only: nothing could let it go any more
+    doubt = None if left else _doubt(what)
+    if doubt is not None:
+        return Disputed(reason=doubt.status_reason, detail=doubt.status_detail, due_us=None)
+    if what.frozen and not left:  # afterwards it goes forward only: nothing could let it go any more
         return declined("account_frozen")
     if paused is not None and not left and not proposal_of(row).spends:  # no coins: others queue behind its nonce
         return declined("paused", paused)
@@ -246,6 +250,12 @@ def commit_intent(row: Row[Any], services: Services) -> Outcome:
         effect = partial(payment_books.contest, detail=detail, reason=cause)
         return Disputed(reason=cause, detail=detail, due_us=None, effect=effect)
     return Committed(effect=partial(_commit_intent, head=head))
+
+
+def _doubt(what: Contents) -> Row[Any] | None:
+    """A withdrawal of it that another payment may have paid in a life which a restore has lost."""
+    waits = (each for each in what.withdrawals if each.state == "review")
+    return next((each for each in waits if each.status_reason in PAID_BEFORE), None)
 
 
 def _commit_intent(tx: Tx, row: Row[Any], head: Head) -> None:

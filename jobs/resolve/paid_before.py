@@ -19,7 +19,7 @@ from jobs.resolve import by_hand
 from jobs.services import Services
 from jobs.signer.record import Candidate, Known, Record
 from jobs.signer.request import order_of
-from jobs.withdrawal import hold_key, move
+from jobs.withdrawal import PAID_BEFORE, hold_key, move
 from ledger import audit, holds, policy, postings
 from ledger.accounts import house
 from ledger.db import Tx
@@ -28,10 +28,8 @@ from ledger.postings import Leg
 from ledger.schema import candidate, outgoing, withdrawal
 from wallets.protocol import TxState
 
-#: Why a withdrawal is in review that may have been paid in a life that was lost.
-REASONS = ("restored", "order_signed_before", "signed_before", "inputs_spent")
 #: As well where no record can tell.
-_DOUBTFUL = (*REASONS, "signer_refused")
+_DOUBTFUL = (*PAID_BEFORE, "signer_refused")
 
 
 def prove(services: Services, records: Sequence[Record], public_id: str, txid: str, *, by_word: bool) -> None:

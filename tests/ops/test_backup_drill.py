@@ -250,6 +250,35 @@ def test_a_payment_is_not_refunded_whose_withdrawals_another_one_paid_in_the_los
     assert drill.received() == drill.payees
 
 
+def test_a_payment_that_was_let_go_in_the_lost_life_is_not_sent_by_a_recheck(drill: Drill) -> None:
+    """Signed in the backup, then let go, and its withdrawal paid by another that no record knows of: its bytes are good
+    to this day."""
+    rich, other = drill.engine.funded(9_000_000), drill.engine.account("other")
+    row_id = drill.withdraw(rich, 200_000)
+    first = drill.engine.row(payment, stopped_at(drill.engine, row_id, "signed")).public_id
+    drill.shop.said("backup", drill.backup_folder)
+    freeze(drill.engine, rich, "looks odd")
+    drill.engine.tick()
+    drill.shop.chain.fund(str(drill.engine.address(other).address), 50_000_000, blocks=6)
+    drill.engine.tick(3)
+    freeze(drill.engine, rich, None)
+    drill.engine.tick(3)
+    drill.mine()
+    assert (drill.engine.payment_of(row_id).public_id != first, drill.received()) == (True, drill.payees)
+    drill.lose(record=True)
+    drill.restore()
+    drill.shop.said("quarantine", "lift", "bitcoin", "--accept", "the payee has it")
+    drill.shop.said("payments", "recheck", first)
+    drill.engine.tick(2)
+    if drill.engine.rows(pause):
+        drill.shop.said("resume", "BTC", "withdrawals", "--despite-difference", "what the lost time took")
+    drill.engine.tick(2)
+    drill.mine()
+    assert drill.received() == drill.payees
+    assert drill.engine.payment_of(row_id).status_reason == "restored"
+    assert drill.state(row_id) == ("review", "restored")
+
+
 def test_a_payment_that_the_backup_only_began_is_told_with_its_owner_and_booked_as_paid(drill: Drill) -> None:
     row_id = drill.withdraw(drill.engine.funded(9_000_000), 200_000)
     begun = drill.engine.row(payment, stopped_at(drill.engine, row_id, "building")).public_id
