@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import bindparam, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger import history
 from ledger.accounts import HOUSE_PROJECT
 from ledger.db import Tx
+from ledger.errors import codes
 from ledger.schema import alarm
 
 
@@ -31,7 +34,13 @@ _CLEAR = update(alarm).where(_OF_SUBJECT).values(open=None, last_at=bindparam("n
 _CLEAR_ONE = _CLEAR.where(alarm.c.name == bindparam("own_name"))
 
 
+def clear_failures(tx: Tx, subject: str, last: str) -> None:
+    """Close what was raised of it because something failed: under an error's code, or `last`. What was found out of it
+    stays open, for whoever decides about it."""
+    tx.execute(_CLEAR.where(alarm.c.name.in_(sorted({last, *codes()}))), {"own_subject": subject, "now": tx.now})
+
+
 def clear(tx: Tx, subject: str, name: str | None = None) -> None:
     """Close the open alarms of a subject (of one name, or all)."""
-    given = {"own_subject": subject, "now": tx.now}
+    given: dict[str, Any] = {"own_subject": subject, "now": tx.now}
     tx.execute(_CLEAR if name is None else _CLEAR_ONE, given if name is None else given | {"own_name": name})

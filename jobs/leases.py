@@ -24,9 +24,10 @@ def extend(tx: Tx, name: str, token: str, seconds: int) -> bool:
     return tx.execute(update(lease).where(ours).values(until=tx.now + seconds * SECOND)).rowcount == 1
 
 
-def give_back(tx: Tx, name: str, token: str) -> None:
-    """End the lease if it is still ours."""
-    tx.execute(update(lease).where(lease.c.name == name, lease.c.token == token).values(until=0))
+def give_back(tx: Tx, name: str, token: str) -> bool:
+    """End the lease if it is still ours; False when it is another's."""
+    ours = (lease.c.name == name) & (lease.c.token == token)
+    return tx.execute(update(lease).where(ours).values(until=0)).rowcount == 1
 
 
 def _ensure(tx: Tx, name: str) -> None:

@@ -193,13 +193,14 @@ class Runtime:
         def unit(tx: Tx) -> Row[Any] | None:
             values = _outcome_values(tx, saga, claim.row, outcome, str(to))
             values["lease_until"] = tx.now + LEASE_SECONDS * SECOND if go_on else 0
-            self._write(tx, saga, claim, values)
+            if not self._write(tx, saga, claim, values):  # another signer may have chosen by what this step changes
+                raise LeaseLost(f"{wallet_lease(claim.row)}: taken over while {saga.kind} {claim.row.id} had it")
             if claim.row.state != to:
                 history.note(tx, saga.kind, claim.row.id, claim.row.state, str(to), outcome.reason)
+            if claim.row.attempts:
+                alarms.clear_failures(tx, f"{saga.kind}:{claim.row.id}", claim.row.status_reason)
             if outcome.effect is not None:
                 outcome.effect(tx, claim.row)
-            if claim.row.attempts:
-                alarms.clear(tx, f"{saga.kind}:{claim.row.id}")
             return _read(tx, saga.table, claim.row.id) if go_on else None
 
         try:
@@ -225,14 +226,19 @@ class Runtime:
         with suppress(DatabaseError, LeaseLost):
             self.database.run(unit, f"{saga.kind}.give_back")
 
-    def _write(self, tx: Tx, saga: Saga, claim: Claim, values: dict[str, Any]) -> None:
+    def _write(self, tx: Tx, saga: Saga, claim: Claim, values: dict[str, Any]) -> bool:
+        """Write to a row that is still held; whether the wallet's lease is, too, where the step needs it."""
         fence = {"own_id": claim.row.id, "own_token": claim.token, "own_wakes": claim.row.wakes, "now": tx.now}
         nudged = values.pop("nudged", False)
         written = tx.execute(_writing(saga.table, tuple(sorted(values)), nudged), fence | values)
         if written.rowcount != 1:
             raise LeaseLost(f"{saga.kind} {claim.row.id}")
-        if claim.step.exclusive and values["lease_until"] == 0:
-            leases.give_back(tx, wallet_lease(claim.row), claim.token)
+        if not claim.step.exclusive:
+            return True
+        name = wallet_lease(claim.row)
+        if values["lease_until"] == 0:
+            return leases.give_back(tx, name, claim.token)
+        return leases.extend(tx, name, claim.token, LEASE_SECONDS)
 
 
 # The statements of every step, made once: building them anew costs more than SQLite takes to run them.

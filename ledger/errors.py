@@ -54,6 +54,11 @@ class CofferError(Exception):
         self.context = context
 
 
+def codes(of: type[CofferError] = CofferError) -> set[str]:
+    """The codes of these errors and of all below them."""
+    return {of.code}.union(*(codes(below) for below in of.__subclasses__()))
+
+
 class InvalidInput(CofferError):
     """A field breaks a rule. `pointer` is a JSON pointer into the request body (RFC 6901)."""
 

@@ -13,7 +13,7 @@ from sqlalchemy import Row, select, update
 from exchanges import ccxt_source
 from exchanges.ccxt_hedge import CcxtVenue
 from exchanges.protocol import Desk, Hedging
-from jobs import bootstrap
+from jobs import alarms, bootstrap
 from jobs.hedge import plan as hedge_plan
 from jobs.hedge import resolve as hedge_resolve
 from jobs.services import Services
@@ -235,6 +235,22 @@ def test_an_order_that_never_shows_is_for_a_person_and_holds_up_the_next(
     assert orders.sent == 1
     house.run(lambda tx: hedge_resolve.close(tx, house.only().public_id, Decimal(0), "operator:ann"))
     assert (house.only().state, house.only().status_reason, house.alarms()) == ("failed", "by_operator", set())
+
+
+def test_an_order_that_is_unclear_after_an_outage_has_its_alarm(
+    house: House, server: Stranger, orders: KrakenOrders
+) -> None:
+    """The outage's own alarm goes, with the outage."""
+    server.troubles[KRAKEN_PLACE] = [CUT]
+    house.stock(5 * BTC)
+    house.plan()
+    house.work()
+    failed = {"attempts": 9, "status_reason": "exchange_unavailable"}
+    house.run(lambda tx: tx.execute(update(hedge).values(failed)))
+    house.run(lambda tx: alarms.raise_(tx, "exchange_unavailable", f"hedge:{house.only().id}", "t"))
+    house.wait_out()
+    house.work()
+    assert (house.only().state, house.alarms()) == ("review", {"hedge_unclear"})
 
 
 def test_an_unclear_order_is_looked_up_again_on_demand(house: House, server: Stranger, orders: KrakenOrders) -> None:
