@@ -95,5 +95,6 @@ def _let_go(tx: Tx, row: Row[Any]) -> None:
     state = "review" if row.candidates else "releasing"
     history.note(tx, "payment", row.id, row.state, state, REASON)
     changed = {"state": state, "status_reason": REASON, "declined": REASON, "version": row.version + 1}
-    due = None if state == "review" else tx.now
-    tx.execute(update(payment).where(payment.c.id == row.id).values(changed | {"due_at": due, "updated_at": tx.now}))
+    changed |= {"due_at": None if state == "review" else tx.now, "updated_at": tx.now}
+    fenced = {"lease_token": None, "lease_until": 0}  # whoever runs a step of it finds its lease gone
+    tx.execute(update(payment).where(payment.c.id == row.id).values(changed | fenced))

@@ -36,10 +36,10 @@ def by_id(tx: Tx, table: Table, public_id: str) -> Row[Any]:
 
 
 def write(tx: Tx, table: Table, row: Row[Any], values: dict[str, Any]) -> None:
-    """Compare and set. Raises `Busy` while a worker holds the row."""
+    """Compare and set. Raises `Busy` while a worker holds the row; one that outslept its lease is fenced off."""
     t = table.c
     free = (t.id == row.id) & (t.version == row.version) & (t.lease_until <= tx.now)
-    changed = values | {"version": t.version + 1, "wakes": t.wakes + 1, "updated_at": tx.now}
+    changed = values | {"version": t.version + 1, "wakes": t.wakes + 1, "updated_at": tx.now, "lease_token": None}
     if tx.execute(update(table).where(free).values(changed)).rowcount != 1:
         raise Busy("a worker is busy with it; try again", status=row.state)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from jobs.deposit.saga import DEPOSIT
 from jobs.payment import second_line
+from jobs.resolve import by_hand
+from jobs.saga import Outcome
 from jobs.signer import SignerRefused
 from ledger.db import Tx
 from ledger.errors import LeaseLost
 from ledger.ids import new_token
-from ledger.schema import lease, payment
+from ledger.schema import account, deposit, lease, payment
 from tests.flows.engine import Engine
 from tests.flows.test_yesterdays_database import causes, stopped_at
 
@@ -111,3 +115,49 @@ def test_bytes_that_a_dead_worker_recorded_are_no_riddle_while_their_payment_is_
     assert (engine.row(payment, payment_id).state, causes(engine)) == ("dead", set())
     engine.tick(2)
     assert (engine.state(row_id), causes(engine)) == ("broadcast", set())
+
+
+def test_a_payment_for_which_another_signer_took_the_wallet_over_is_not_written(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is still its own: the other one works on another row, and has chosen by what this one has not changed."""
+    row_id, payment_id = withdrawn(engine, "reserved")
+    wallet = engine.services.wallet(engine.name)
+    sign = wallet.sign
+
+    def slow(*given: Any) -> Any:
+        monkeypatch.setattr(wallet, "sign", sign)
+        engine.database.run(lambda tx: tx.execute(update(lease).values(token=new_token())), "t")
+        return sign(*given)
+
+    monkeypatch.setattr(wallet, "sign", slow)
+    assert engine.runtime.advance("payment", payment_id) == 0
+    assert engine.row(payment, payment_id).state == "reserved"
+    end_leases(engine)
+    engine.tick(2)
+    assert (engine.state(row_id), causes(engine)) == ("broadcast", set())
+
+
+def test_a_worker_that_slept_while_a_person_decided_writes_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A held deposit is given to its owner; the step that began before would call it held again."""
+    engine.set_policy(deposit_minimum_units=50_000)
+    owner = engine.account()
+    engine.chain.fund(engine.address(owner).address, 700, blocks=6)
+    engine.tick()
+    [row] = engine.rows(deposit)
+    assert row.state == "ignored"
+    step = DEPOSIT.steps[DEPOSIT.state(row.state)]  # type: ignore[index]
+    name = engine.row(account, owner).public_id
+
+    def slow(row: Any, services: Any) -> Outcome:
+        found = step.run(row, services)
+        engine.database.run(lambda tx: tx.execute(update(deposit).values(lease_until=0)), "t")
+        engine.database.run(lambda tx: by_hand.credit_deposit(tx, row.public_id, name, "operator:ada"), "t")
+        return found
+
+    monkeypatch.setitem(DEPOSIT.steps, DEPOSIT.state(row.state), replace(step, run=slow))  # type: ignore[misc]
+    engine.database.run(lambda tx: tx.execute(update(deposit).values(due_at=1)), "t")
+    engine.runtime.advance("deposit", row.id)
+    assert (engine.row(deposit, row.id).state, engine.available(owner)) == ("credited", 700)
