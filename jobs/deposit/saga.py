@@ -139,7 +139,11 @@ def booked(row: Row[Any], services: Services) -> Outcome:
     if row.seen != "confirmed":
         reason = row.seen_reason or "reorganised"
         return Undone(reason=reason, effect=_unbook, due_us=0)
-    if not services.database.read(lambda tx: is_final(require_healthy(tx, row.chain), row.height)):
+    try:
+        deep = services.database.read(lambda tx: is_final(require_healthy(tx, row.chain), row.height))
+    except NodeNotReady:  # it may wait long for that: an outage is no reason to forget why it is where it is
+        deep = False
+    if not deep:
         return StillWaiting(due_us=BOOKED_US, reason=row.status_reason, detail=row.status_detail)
     if row.state == State.CREDITED:
         return Matured(due_us=None, reason=row.status_reason, effect=partial(_tell, "final"))
@@ -227,6 +231,8 @@ def _unbook(tx: Tx, row: Row[Any]) -> None:
     target = tx.one(query.where(ledger_account.c.id == row.credited_to))
     key, ref = f"deposit:{row.id}:reverse:{row.credits}", ("deposit", row.id)
     owner, owed = (target.account_id, target.kind), 0
+    if owner[0] != accounts.HOUSE_ACCOUNT:
+        dependants.stop_escrows(tx, row, owner[0])
     home = None if row.state != State.CREDITED else _home(tx, row)
     if home is not None:
         owed = purposes.of(home).take_back(tx, row, home, owner, key, ref)

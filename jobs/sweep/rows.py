@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, func, or_, select, update
 
 from ledger.db import Tx
-from ledger.schema import address, deposit, payment, payment_item, sweep
+from ledger.schema import address, deposit, ledger_account, payment, payment_item, sweep
 
 #: States in which a payment moves nothing any more, or has moved it in the books.
 ENDED = ("settled", "final", "dead")
@@ -47,11 +47,12 @@ def arriving(tx: Tx, chain: str) -> set[int]:
 
 
 def suspect(tx: Tx, chain: str) -> set[tuple[str, int]]:
-    """(asset, index) where a deposit waits for a person because the chain's stories about it differ."""
+    """(asset, index) where a deposit waits in suspense for a person because the chain's stories about it differ."""
     d = deposit.c
     query = select(d.asset, address.c.idx).join(address, address.c.id == d.address_id)
-    odd = (d.chain == chain) & (d.state == "held") & d.suspect.is_not(None) & (d.status_reason == d.suspect)
-    return {(row.asset, row.idx) for row in tx.all(query.where(odd))}
+    odd = (d.chain == chain) & (d.state == "held") & d.suspect.is_not(None)
+    undecided = d.credited_to.in_(select(ledger_account.c.id).where(ledger_account.c.kind == "suspense"))
+    return {(row.asset, row.idx) for row in tx.all(query.where(odd, undecided))}
 
 
 def dead_since(tx: Tx, row: Row[Any]) -> int:
