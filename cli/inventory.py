@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.context import acting, json_option, open_services, say_json, say_table
+from cli.patience import surely
 from jobs.assets import asset_of
 from jobs.swap import inventory as house
 from jobs.swap import inventory_report
@@ -49,7 +50,8 @@ def _row(each: house.Position) -> dict[str, Any]:
 @acting
 def fund(asset: str, amount: str, actor: str) -> None:
     """Set AMOUNT of the house's own ASSET aside for swaps."""
-    open_services().database.run(lambda tx: house.fund(tx, asset, _units(tx, asset, amount), actor), "cli.fund")
+    key, database = house.new_key(), open_services().database
+    surely(database, lambda tx: house.fund(tx, asset, _units(tx, asset, amount), actor, key), "cli.fund")
     click.echo(f"{amount} {asset} of capital are inventory now")
 
 
@@ -59,7 +61,8 @@ def fund(asset: str, amount: str, actor: str) -> None:
 @acting
 def withdraw(asset: str, amount: str, actor: str) -> None:
     """Give AMOUNT of free inventory back to the house's capital."""
-    open_services().database.run(lambda tx: house.withdraw(tx, asset, _units(tx, asset, amount), actor), "cli.withdraw")
+    key, database = house.new_key(), open_services().database
+    surely(database, lambda tx: house.withdraw(tx, asset, _units(tx, asset, amount), actor, key), "cli.withdraw")
     click.echo(f"{amount} {asset} of inventory are capital again")
 
 

@@ -11,6 +11,7 @@ import click
 from sqlalchemy import select
 
 from cli.context import acting, json_option, open_services, say_json, say_table
+from cli.patience import surely
 from jobs import treasury as house
 from jobs.assets import asset_of
 from jobs.explain import amount
@@ -93,11 +94,13 @@ def _ready(tx: Tx, public_id: str) -> str | None:
 def loss(asset: str, loss: str, reason: str, actor: str) -> None:
     """Book LOSS, an amount of ASSET that left the hot wallet by no payment of ours, as the house's loss."""
 
+    key = resolve_accounts.loss_key()
+
     def unit(tx: Tx) -> None:
         coin = asset_of(tx, asset)
         if coin is None:
             raise InvalidInput("/asset", f"{asset} is not an asset of this installation")
-        resolve_accounts.book_loss(tx, asset, parse_amount(loss, coin), reason, actor)
+        resolve_accounts.book_loss(tx, asset, parse_amount(loss, coin), reason, actor, key)
 
-    open_services().database.run(unit, "cli.loss")
+    surely(open_services().database, unit, "cli.loss")
     click.echo(f"{loss} {asset} are booked as the house's loss; `coffer reconcile {asset}` shows what is left")

@@ -8,6 +8,7 @@ from ledger import accounts, audit, balances, postings
 from ledger.accounts import house
 from ledger.db import Tx
 from ledger.errors import InvalidInput, StateConflict
+from ledger.ids import new_id
 from ledger.postings import Leg
 from ledger.schema import account
 
@@ -53,17 +54,26 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
     return units
 
 
-def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str) -> None:
+def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str, key: str | None = None) -> None:
     """Book coins that left the hot wallet by no payment of ours (a key used elsewhere, theft) as the house's loss.
 
-    No customer's balance moves. Raises `InvalidInput` for more than the books have in the treasury.
+    No customer's balance moves. Nothing happens where the transfer `key` stands: it was booked before. Raises
+    `InvalidInput` for more than the books have in the treasury.
     """
+    key = key or loss_key()
+    if postings.standing(tx, key):
+        return
     held = -balances.of_house(tx, asset)["treasury_hot"]
     if units > held:
         raise InvalidInput("/amount", "is more than the books have in the treasury")
     leg = Leg(house("reorg_loss"), house("treasury_hot"), units)
-    postings.post(tx, f"loss:{asset}:{tx.now}", "treasury_loss", asset, [leg], ("account", accounts.HOUSE_ACCOUNT))
+    postings.post(tx, key, "treasury_loss", asset, [leg], ("account", accounts.HOUSE_ACCOUNT))
     audit.record(tx, actor, "treasury.loss", asset, {"units": str(units), "reason": reason})
+
+
+def loss_key() -> str:
+    """The key of a loss that is about to be booked."""
+    return f"loss:{new_id('ls')}"
 
 
 def _receivables(tx: Tx, account_id: int) -> dict[str, int]:

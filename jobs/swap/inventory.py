@@ -56,8 +56,11 @@ def positions(tx: Tx) -> list[Position]:
     return found
 
 
-def fund(tx: Tx, code: str, units: int, actor: str) -> None:
-    """Set capital aside for swaps; audited. Raises `InsufficientFunds` when the house has not so much capital."""
+def fund(tx: Tx, code: str, units: int, actor: str, key: str | None = None) -> None:
+    """Set capital aside for swaps; audited. Nothing where the transfer `key` stands: it was done before. Raises
+    `InsufficientFunds` when the house has not so much capital."""
+    if key is not None and postings.standing(tx, key):
+        return
     coin = _coin(tx, code)
     accounts.lock_balances(tx, accounts.find(tx, [FREE], code).values())  # one at a time: capital has no row to lock
     capital = balances.of_house(tx, code)["capital"]
@@ -65,18 +68,21 @@ def fund(tx: Tx, code: str, units: int, actor: str) -> None:
         has = f"{format_units(max(0, capital), coin.decimals)} {code}"
         detail = f"the house's capital is {has}; pay more in with `coffer treasury address {code}`"
         raise InsufficientFunds(detail, missing_units=units - capital)
-    _move(tx, "inventory.fund", coin, Leg(CAPITAL, FREE, units), actor)
+    _move(tx, "inventory.fund", coin, Leg(CAPITAL, FREE, units), actor, key)
 
 
-def withdraw(tx: Tx, code: str, units: int, actor: str) -> None:
-    """Give inventory back to the capital; audited. Raises `InsufficientFunds` above what is free."""
+def withdraw(tx: Tx, code: str, units: int, actor: str, key: str | None = None) -> None:
+    """Give inventory back to the capital; audited. Nothing where the transfer `key` stands: it was done before. Raises
+    `InsufficientFunds` above what is free."""
+    if key is not None and postings.standing(tx, key):
+        return
     coin = _coin(tx, code)
     free = accounts.lock_balances(tx, accounts.find(tx, [FREE], code).values())
     there = next(iter(free.values()))
     if units > there:
         detail = f"free are {format_units(there, coin.decimals)} {code}; what is reserved belongs to swaps under way"
         raise InsufficientFunds(detail, missing_units=units - there)
-    _move(tx, "inventory.withdraw", coin, Leg(FREE, CAPITAL, units), actor)
+    _move(tx, "inventory.withdraw", coin, Leg(FREE, CAPITAL, units), actor, key)
 
 
 def task_step(row: Row[Any], services: Services) -> Ran:
@@ -99,11 +105,16 @@ def _watch(tx: Tx, each: Position) -> None:
             alarms.clear(tx, subject, alarm)
 
 
-def _move(tx: Tx, action: str, coin: Asset, leg: Leg, actor: str) -> None:
-    key = new_id("iv")
-    postings.post(tx, f"inventory:{key}", "inventory", coin.code, [leg], ("account", HOUSE_ACCOUNT))
+def new_key() -> str:
+    """The key of a move of inventory that is about to be made."""
+    return f"inventory:{new_id('iv')}"
+
+
+def _move(tx: Tx, action: str, coin: Asset, leg: Leg, actor: str, key: str | None) -> None:
+    key = key or new_key()
+    postings.post(tx, key, "inventory", coin.code, [leg], ("account", HOUSE_ACCOUNT))
     amount = format_units(leg.units, coin.decimals)
-    audit.record(tx, actor, action, coin.code, {"amount": amount, "transfer": f"inventory:{key}"})
+    audit.record(tx, actor, action, coin.code, {"amount": amount, "transfer": key})
 
 
 def _coin(tx: Tx, code: str) -> Asset:
