@@ -24,31 +24,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print(*(f"{guard.kind}: {guard.name} ({len(guard.tests)} tests)" for guard in wanted), sep="\n")
         return 0
-    results = _run(wanted)
-    if not options.only and not options.no_page:
-        page.write(results)
+    copy = Copy()
+    try:
+        results = _run(copy, wanted)
+    finally:
+        copy.close()
+    if results and not options.only and not options.no_page:
+        page.write(results, copy.commit)
     red = sum(result.verdict == "red" for result in results)
     print(f"guards {len(wanted)}, red {red}, not red {len(wanted) - red}")
     return 0 if results and red == len(wanted) else 1
 
 
-def _run(wanted: Sequence[Guard]) -> list[Result]:
-    copy = Copy()
-    try:
-        print(f"the tests of {len(wanted)} guards, with all guards in place …", flush=True)
-        fault = whole(copy, wanted)
-        if fault is not None:
-            print(fault, "\nthe tests fail though nothing was taken out: they can judge nothing")
-            return []
-        results = []
-        for number, guard in enumerate(wanted, 1):
-            result = without(copy, guard)
-            results.append(result)
-            told = ", ".join(result.missed_by[:2]) if result.verdict == "red" else result.detail
-            print(f"{number}/{len(wanted)} {result.verdict} {guard.name} ({result.seconds:.0f} s): {told}", flush=True)
-        return results
-    finally:
-        copy.close()
+def _run(copy: Copy, wanted: Sequence[Guard]) -> list[Result]:
+    print(f"the tests of {len(wanted)} guards, with all guards in place …", flush=True)
+    fault = whole(copy, wanted)
+    if fault is not None:
+        print(fault, "\nthe tests fail though nothing was taken out: they can judge nothing")
+        return []
+    results = []
+    for number, guard in enumerate(wanted, 1):
+        result = without(copy, guard)
+        results.append(result)
+        told = ", ".join(result.missed_by[:2]) if result.verdict == "red" else result.detail
+        print(f"{number}/{len(wanted)} {result.verdict} {guard.name} ({result.seconds:.0f} s): {told}", flush=True)
+    return results
 
 
 if __name__ == "__main__":

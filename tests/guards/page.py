@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -27,10 +26,8 @@ Recorded {when} at commit {commit}: **{count} guards, {red} red**.
 """
 
 
-def write(results: Sequence[Result]) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
+def write(results: Sequence[Result], commit: str) -> None:
+    """`commit` is the one that the copy was made of: the tree may have gone on meanwhile."""
     red = sum(result.verdict == "red" for result in results)
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [_HEAD.format(when=when, commit=commit, count=len(results), red=red)]

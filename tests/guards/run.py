@@ -39,7 +39,9 @@ class Copy:
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="coffer-guards-"))
-        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
+        head = ["git", "rev-parse", "--short=12", "HEAD"]
+        self.commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        archive = subprocess.run(["git", "archive", self.commit], cwd=ROOT, capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", str(self.root)], input=archive, check=True)
         for name in _INSTALLED:
             if (ROOT / name).exists():

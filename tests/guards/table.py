@@ -192,7 +192,7 @@ _FENCES = (
     Guard(
         "a quote is accepted once",
         "fencing and compare-and-set",
-        "the look at its state, and the unique key behind it",
+        "the looks at its state and for its swap, and the unique key behind them",
         (
             Edit(
                 "jobs/swap/quotes.py",
@@ -204,6 +204,11 @@ _FENCES = (
                 "jobs/swap/quotes.py",
                 'open_ = (q.id == row.id) & (q.state == "open") & (q.version',
                 "open_ = (q.id == row.id) & (q.version",
+            ),
+            Edit(
+                "jobs/swap/books.py",
+                "existing = tx.value(select(s.public_id).where(s.quote_id == quote_id))",
+                "existing = None",
             ),
             unique_key("swap", "uq_swap_quote_id"),
         ),
