@@ -180,8 +180,8 @@ _FENCES = (
         (
             Edit(
                 "ledger/accounts.py",
-                "rows = tx.all(query.order_by(b.ledger_account_id).with_for_update())",
-                "rows = tx.all(query.order_by(b.ledger_account_id))",
+                "    .order_by(balance.c.ledger_account_id)\n    .with_for_update()\n",
+                "    .order_by(balance.c.ledger_account_id)\n",
             ),
         ),
         (
@@ -394,7 +394,13 @@ _CHAIN = (
         "a credit waits for its confirmations",
         "confirmations and reorganisations",
         "the wait in `confirming`",
-        (Edit("jobs/deposit/saga.py", "    if not deep:\n", "    if False:\n"),),
+        (
+            Edit(
+                "jobs/deposit/saga.py",
+                "    if not deep:\n        return StillWaiting(values",
+                "    if False:\n        return StillWaiting(values",
+            ),
+        ),
         (
             "tests/flows/test_deposits.py::test_confirmations_follow_the_amount_and_the_emergency_floor",
             "tests/flows/test_deposits.py::test_a_reorg_before_credit_undoes_silently",
@@ -680,7 +686,7 @@ _BOOKS = (
         (
             Edit(
                 "jobs/withdrawal.py",
-                "    available = accounts.lock_balances(tx, [row_id])[row_id]  # limits are counted behind this lock\n",
+                "    available = accounts.lock_balances(tx, [row_id])[row_id]\n",
                 "    available = balances.get(tx, owner, asset.code)\n",
             ),
         ),
