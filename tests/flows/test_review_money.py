@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from jobs import hot
 from jobs.payment import make as payment_make
 from jobs.payment import sealed
+from jobs.sweep import rows as sweep_rows
 from ledger import pauses, policy
+from ledger.db import Tx
 from ledger.errors import InvalidAddress
 from ledger.money import UNITS_BOUND
-from ledger.schema import candidate, withdrawal
+from ledger.schema import candidate, chain, deposit, withdrawal
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 from wallets.ethereum import spending
 from wallets.ethereum.client import EthereumClient
@@ -32,6 +35,26 @@ def test_a_deposit_that_brought_less_than_it_says_stays_suspect_when_it_is_asked
     [row] = ethereum.deposits()
     assert (row.state, row.suspect) == ("held", "balance_mismatch")
     assert ethereum.available(customer, "FEE") == 0
+
+
+def test_an_outage_does_not_forget_why_a_deposit_is_held(ethereum: EthereumEngine) -> None:
+    """Its index would be swept, though the chain may not have what the deposit says."""
+    fee = ethereum.add_token("FEE", "FeeToken", True, deposit_tiers=((UNITS_BOUND, 3),))
+    home = ethereum.address(ethereum.account(), fee)
+    ethereum.give("FEE", home.address, 100 * 10**6)
+    ethereum.mine(1)
+    ethereum.mine(3)
+    [row] = ethereum.deposits()
+
+    def unread(tx: Tx) -> None:
+        tx.execute(update(chain).where(chain.c.name == "ethereum").values(scanned_at=1))
+        tx.execute(update(deposit).where(deposit.c.id == row.id).values(due_at=1))
+
+    ethereum.database.run(unread, "t")
+    ethereum.runtime.advance("deposit", row.id)
+    now = ethereum.row(deposit, row.id)
+    assert (now.state, now.status_reason, now.attempts) == ("held", "balance_mismatch", 0)
+    assert ethereum.database.read(lambda tx: sweep_rows.suspect(tx, "ethereum")) == {("FEE", home.idx)}
 
 
 def test_tokens_on_their_way_out_are_not_promised_twice(ethereum: EthereumEngine) -> None:
