@@ -722,10 +722,7 @@ _BOOKS = (
                 "return -(-self.fee_units * released // self.units)",
             ),
         ),
-        (
-            "tests/integration/test_trades_machine.py::test_random_trades_match_the_model",
-            "tests/unit/test_escrow_terms.py",
-        ),
+        ("tests/unit/test_escrow_terms.py",),
     ),
 )
 
