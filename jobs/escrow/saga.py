@@ -118,7 +118,10 @@ def due_us(
 
 def check_free(tx: Tx, row: Row[Any]) -> None:
     """Nothing goes to the vendor while whoever paid for it may not spend, nor while it came from a deposit that has
-    left the chain. Raises `AccountFrozen`."""
+    left the chain. Raises `AccountFrozen`.
+
+    `row` is locked where money is moved after this: a reversal locks it as well before it freezes an account or a part
+    (`jobs.trace.dependants`), so that what is read here stays true."""
     for account_id in (row.buyer_id, row.order_id):
         if account_id is not None:
             accounts.check_not_frozen(tx, account_id)

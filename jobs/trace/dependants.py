@@ -11,11 +11,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, exc
+from sqlalchemy import Row, exc, or_, select
 
 from jobs import alarms, debts, withdrawal
 from jobs.escrow import frozen_parts
 from jobs.escrow.frozen_parts import Cause
+from jobs.escrow.state import ENDED
 from jobs.payment import books as payment_books
 from jobs.trace import streams
 from jobs.trace.follow import Leaf, Trace, leaves, trace
@@ -23,6 +24,7 @@ from ledger import accounts, halts
 from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
 from ledger.errors import DatabaseError
+from ledger.schema import address, escrow
 
 log = logging.getLogger("coffer.trace")
 
@@ -30,6 +32,15 @@ log = logging.getLogger("coffer.trace")
 LOOKS_MAX = 4
 #: A withdrawal in one of these states can be taken back unless it has joined a payment.
 UNSENT = ("pending_approval", "queued")
+
+
+def stop_escrows(tx: Tx, paid: Row[Any], debtor_id: int) -> None:
+    """Lock every escrow that the reversal of the deposit `paid` of the account `debtor_id` may keep from being
+    released. One that is being released has let its money go by then, and one that is to be sees what was frozen.
+
+    To be called before the reversal locks any balance: whoever ends an escrow locks them in this order, too.
+    """
+    _lock_escrows(tx, _others(tx, paid, debtor_id)[1], paid, debtor_id)
 
 
 def freeze(tx: Tx, paid: Row[Any], debtor_id: int, owed: int) -> None:
@@ -44,10 +55,11 @@ def freeze(tx: Tx, paid: Row[Any], debtor_id: int, owed: int) -> None:
 
 
 def _settled(tx: Tx, paid: Row[Any], debtor_id: int) -> Sequence[Leaf]:
-    """Where it is, with every balance locked in which it lies."""
+    """Where it is, with every escrow and every balance locked in which it lies."""
     whole, found = _others(tx, paid, debtor_id)
     for _ in range(LOOKS_MAX):
-        _lock(tx, found)
+        _lock_escrows(tx, found, paid, debtor_id)
+        _lock_balances(tx, found)
         whole, again = _others(tx, paid, debtor_id)
         if [(leaf.path, leaf.step.left) for leaf in again] == [(leaf.path, leaf.step.left) for leaf in found]:
             break
@@ -83,7 +95,22 @@ def _tell(tx: Tx, paid: Row[Any], debtor_id: int) -> None:
     alarms.raise_(tx, "money_not_followed", debts.debt_subject(debtor_id, paid.asset), detail)
 
 
-def _lock(tx: Tx, found: Sequence[Leaf]) -> None:
+def _lock_escrows(tx: Tx, found: Sequence[Leaf], paid: Row[Any], debtor_id: int) -> None:
+    """Those in which it lies, the one whose address it came to, and the debtor's own: these are not followed, but wait
+    because he may spend nothing, which whoever releases one reads without a lock."""
+    ids = {_escrow(tx, leaf) for leaf in found if leaf.step.place == "escrow"} | _own_escrows(tx, paid, debtor_id)
+    if ids:  # in one order, and by their keys alone: a search would lock what it passes
+        tx.all(select(escrow.c.id).where(escrow.c.id.in_(sorted(ids))).order_by(escrow.c.id).with_for_update())
+
+
+def _own_escrows(tx: Tx, paid: Row[Any], debtor_id: int) -> set[int]:
+    e, a = escrow.c, address.c
+    own = select(e.id).where(or_(e.buyer_id == debtor_id, e.order_id == debtor_id), e.state.not_in(sorted(ENDED)))
+    home = select(a.purpose_id.label("id")).where(a.id == paid.address_id, a.purpose_kind == "escrow")
+    return {int(row.id) for query in (own, home) for row in tx.all(query)}
+
+
+def _lock_balances(tx: Tx, found: Sequence[Leaf]) -> None:
     ids: set[int] = set()
     for leaf in found:
         ids |= set(accounts.find(tx, [(leaf.step.account_id, "available")], leaf.step.asset).values())
