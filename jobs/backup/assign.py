@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import insert, select, update
 
 from jobs.assets import asset_of
@@ -12,7 +14,7 @@ from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, StateConflict
 from ledger.ids import new_id
-from ledger.schema import account, address, deposit, index_counter, ready_address
+from ledger.schema import account, address, deposit, index_counter, ready_address, task
 
 
 def give(services: Services, text: str, account_id: str, code: str, actor: str) -> list[str]:
@@ -27,10 +29,17 @@ def give(services: Services, text: str, account_id: str, code: str, actor: str) 
         if asset is None:
             raise InvalidInput("/asset", f"{code} is not an asset of this installation")
         book = services.address_book(asset.chain)
+        _stop_scan(tx, asset.chain)
         _take(tx, asset.chain, book.parse(text), code, account_id, apart=book.apart, actor=actor)
         return _credit(tx, asset.chain, book.parse(text), account_id, actor)
 
     return services.database.run(unit, "quarantine_give")
+
+
+def _stop_scan(tx: Tx, chain: str) -> None:
+    """Let the scan write nothing until this is committed, as it locks its own row before it writes: it looks for whose
+    an address is, and would write down a deposit as nobody's that is not there yet to be adopted."""
+    tx.all(select(task.c.id).where(task.c.name == f"scan:{chain}").with_for_update())
 
 
 def _take(tx: Tx, chain: str, text: str, code: str, account_id: str, *, apart: bool, actor: str) -> None:
@@ -51,11 +60,20 @@ def _take(tx: Tx, chain: str, text: str, code: str, account_id: str, *, apart: b
     values |= {"account_id": owner.id, "project_id": owner.project_id, "asset": code, "received_units": 0}
     values |= {"purpose_kind": "balance", "purpose_id": owner.id, "apart": int(apart), "version": 1}
     row_id = tx.insert(insert(address).values(values | {"created_at": tx.now, "updated_at": tx.now}))
+    _adopt(tx, chain, text, {"address_id": row_id, "account_id": owner.id, "project_id": owner.project_id})
+    audit.record(tx, actor, "quarantine.give", text, {"account": account_id, "asset": code})
+
+
+def _adopt(tx: Tx, chain: str, text: str, owner: dict[str, Any]) -> None:
+    """Write whose the deposits are that came to an address before anybody had it. A worker whose step of one is under
+    way has judged it as nobody's: it is fenced off, and the step runs again."""
     d = deposit.c
     unowned = (d.chain == chain) & (d.address == text) & d.address_id.is_(None)
-    mine = {"address_id": row_id, "account_id": owner.id, "project_id": owner.project_id}
-    tx.execute(update(deposit).where(unowned).values(mine))
-    audit.record(tx, actor, "quarantine.give", text, {"account": account_id, "asset": code})
+    fence = {"lease_until": 0, "lease_token": None, "wakes": d.wakes + 1, "version": d.version + 1}
+    ids = [row.id for row in tx.all(select(d.id).where(unowned).order_by(d.id))]
+    tx.execute(update(deposit).where(unowned).values(owner | fence | {"updated_at": tx.now}))
+    for row_id in ids:
+        tx.wake("deposit", row_id)
 
 
 def _credit(tx: Tx, chain: str, text: str, account_id: str, actor: str) -> list[str]:
