@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 900
 #: What `scripts/setup` put beside the code, and git does not know.
 _INSTALLED = (".venv", ".setup", "deploy/node-programs/node_modules")
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)(?: - (.*))?$", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
