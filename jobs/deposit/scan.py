@@ -237,7 +237,7 @@ def _wake_by_tip(tx: Tx, name: str, tip: Tip, final_height: int | None, sagas: M
             for row_id in ids:
                 tx.wake("deposit", row_id)
     p = sagas["payment"].table.c
-    live = (p.chain == name) & p.state.in_(("confirming", "settled", "broadcast"))
+    live = (p.chain == name) & p.state.in_(("confirming", "settled", "broadcast", "bumping"))
     for row_id in [row.id for row in tx.all(select(p.id).where(live))]:
         nudge(tx, sagas["payment"], p.id == row_id)
         tx.wake("payment", row_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,9 @@ SETTLED_US = 600 * SECOND
 CONTESTED_DEPTH = 6
 #: How long the node must call bytes impossible before others are made in their place.
 INVALID_US = 20 * 60 * SECOND
+
+#: Alarms of a payment that waits for a block at a fee that cannot be raised, or could not be.
+FEE_TOO_LOW, BUMP_FAILED = "fee_too_low", "bump_failed"
 
 _MINED = (TxState.CONFIRMED, TxState.FAILED, TxState.UNCLEAR)
 _THERE = (TxState.POOL, *_MINED)
@@ -135,7 +138,7 @@ def watch(row: Row[Any], services: Services) -> Outcome:
     sights = _look(row, services, known)
     mined = next((s for s in sights if s.status.state in _MINED), None)
     if mined is not None:
-        return _mined(row, services, mined, rules)
+        return _no_longer_waits(row, _mined(row, services, mined, rules))
     if not any(s.status.state is TxState.POOL for s in sights):
         effect = partial(_show_broadcast, "not_in_pool")
         return _contested(sights) or Vanished(reason="not_in_pool", detail="sent again as stored", effect=effect)
@@ -163,6 +166,30 @@ def _mined(row: Row[Any], services: Services, mined: Sight, rules: AssetPolicy) 
         )
     shown = partial(payment_books.project, state="confirming", txid=mined.candidate.txid)
     return StillWaiting(values=values, due_us=WATCH_US, effect=lambda tx, r: shown(tx, r.id))
+
+
+def _no_longer_waits(row: Row[Any], outcome: Outcome) -> Outcome:
+    """In a block: what was said of its fee is over, at the latest when it is settled. Not asked again at each block."""
+    if row.height is not None and isinstance(outcome, StillWaiting):
+        return outcome
+
+    def effect(tx: Tx, current: Row[Any]) -> None:
+        fee_is_settled(tx, current)
+        if outcome.effect is not None:
+            outcome.effect(tx, current)
+
+    return replace(outcome, effect=effect)
+
+
+def fee_is_settled(tx: Tx, row: Row[Any]) -> None:
+    """Close what was raised because its fee is too low and cannot be, or was not, raised."""
+    for name in (FEE_TOO_LOW, BUMP_FAILED):
+        alarms.clear(tx, f"payment:{row.id}", name)
+
+
+def in_block(row: Row[Any], services: Services, known: Sequence[Row[Any]]) -> bool:
+    """Whether the node has one of these candidates in a block now."""
+    return any(s.status.state in _MINED for s in _look(row, services, known))
 
 
 def _fee_of(mined: Sight) -> int:
@@ -209,8 +236,8 @@ def _bump_due(row: Row[Any], services: Services, newest: Row[Any], rules: AssetP
     if not services.wallet(row.chain).replaces:
         return False
     market = services.wallet(row.chain).fee_market(rules.payment_blocks_target, rules.payment_rate_fallback)
-    old = now - row.sent_at >= 2 * rules.payment_bump_after_seconds * SECOND
-    return bool(old or market.rate > newest.rate) and newest.rate < row.rate_max
+    old = now - row.sent_at >= 2 * rules.payment_bump_after_seconds * SECOND  # at its ceiling too: `bump` tells of it
+    return bool(old or newest.rate < min(market.rate, row.rate_max))
 
 
 def _outbid(row: Row[Any], services: Services, newest: Row[Any]) -> bool:
@@ -281,6 +308,7 @@ def _not_ours(row: Row[Any], services: Services, error: SignerRefused) -> Contes
 
 
 def _for_review(detail: str, reason: str, tx: Tx, row: Row[Any]) -> None:
+    fee_is_settled(tx, row)  # a person looks at it, and not for its fee
     payment_books.contest(tx, row, detail, reason)
 
 
