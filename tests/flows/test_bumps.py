@@ -16,6 +16,7 @@ from ledger.schema import alarm, halt, payment, resource, task
 from ledger.schema import withdrawal as withdrawals
 from tests.clock import Clock
 from tests.flows.engine import Engine
+from tests.flows.ethereum_engine import EthereumEngine
 from wallets.fake.model import Tx as FakeTx
 from wallets.protocol import Output, SignedTransaction
 
@@ -329,3 +330,20 @@ def test_what_was_told_of_its_fee_is_over_once_a_person_must_look(clock: Clock, 
     engine.tick(3)
     assert engine.row(payment, waiting.id).state == "review"
     assert not fee_alarms(engine)
+
+
+def test_a_batched_sweep_settles_though_another_sweeper_was_named_before_its_bump(ethereum: EthereumEngine) -> None:
+    ethereum.stock()
+    another = ethereum.make_wallet(ethereum.deployed("Sweeper", ethereum.outside()))
+    ethereum.services.wallets = {"ethereum": ethereum.make_wallet(ethereum.deployed("Sweeper", ethereum.hot))}
+    ethereum.funded(50 * 10**6, ethereum.add_token("GOOD", sweep_batched=1))
+    sweep = ethereum.payments("sweep")[0]
+    assert (sweep.state, sweep.batched) == ("confirming", 1)
+    order_bump(ethereum, sweep.id)
+    ethereum.services.wallets = {"ethereum": another}
+    ethereum.runtime.advance("payment", sweep.id)
+    assert fee_alarms(ethereum) == {("bump_failed", f"payment:{sweep.id}")}
+    ethereum.mine(3)
+    assert ethereum.row(payment, sweep.id).state == "settled"
+    assert not fee_alarms(ethereum)
+    ethereum.agree()
