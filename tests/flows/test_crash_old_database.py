@@ -8,8 +8,9 @@ import pytest
 
 from devstack.evm import TRANSFER_GAS
 from ledger import halts
-from ledger.schema import alarm
+from ledger.schema import alarm, payment
 from tests.flows.ethereum_engine import ETHER, GWEI, EthereumEngine
+from tests.flows.test_yesterdays_database import joined
 
 CHAIN_ID = 31337
 
@@ -35,6 +36,21 @@ def test_a_hot_key_that_was_used_elsewhere_signs_nothing_more(ethereum: Ethereum
     cause = "unknown_outgoing" if mined else "chain_ahead"
     assert cause in {row.name for row in ethereum.rows(alarm) if row.open}
     assert cause in (ethereum.database.read(lambda tx: halts.reason(tx, "ethereum")) or "")
+
+
+def test_a_nonce_that_is_used_is_seen_before_anything_is_reserved(ethereum: EthereumEngine) -> None:
+    """By the step itself: nothing has compared books and chain since."""
+    ethereum.stock()
+    account = ethereum.funded(3 * ETHER)
+    ethereum.withdraw(account, ETHER // 4, ethereum.outside())
+    ethereum.tick()
+    ethereum.mine(3)
+    use_hot_key(ethereum, nonce=1)
+    payment_id = joined(ethereum, ethereum.withdraw(account, ETHER // 4, ethereum.outside()))
+    ethereum.runtime.advance("payment", payment_id)
+    row = ethereum.row(payment, payment_id)
+    assert (row.state, row.proposal) == ("building", None)
+    assert "chain_ahead" in (ethereum.database.read(lambda tx: halts.reason(tx, "ethereum")) or "")
 
 
 def use_hot_key(ethereum: EthereumEngine, nonce: int) -> None:

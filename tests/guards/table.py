@@ -355,7 +355,11 @@ _FREEZE = (
         "inputs, nonces and key images",
         "the proof that its bytes are invalid, in `reprice`",
         (Edit("wallets/monero/spending.py", "        self._check_dead(signed)\n"),),
-        ("tests/chain/test_monero_rebuild.py::test_a_payment_that_is_on_its_way_is_not_rebuilt",),
+        (
+            "tests/chain/test_monero_rebuild.py::test_a_payment_that_lost_its_outputs_is_not_rebuilt",
+            "tests/chain/test_monero_rebuild.py::test_a_payment_that_is_on_its_way_is_not_rebuilt",
+            "tests/chain/test_monero_rebuild.py::test_only_the_signed_payment_is_rebuilt",
+        ),
     ),
     Guard(
         "a rebuilt Monero payment spends the same outputs",
@@ -378,14 +382,14 @@ _FREEZE = (
         "inputs, nonces and key images",
         "the proof of each own target, Monero",
         (Edit("wallets/monero/spending.py", "if self._own.at_target(target) != output.address:", "if False:"),),
-        ("tests/contract/test_sweeps.py::test_money_that_is_to_stay_ours_is_not_signed_away",),
+        ("tests/chain/test_monero_spending.py::test_money_that_stays_ours_goes_to_the_address_that_the_keys_name",),
     ),
     Guard(
         "the database knows what the chain shows as used",
         "inputs, nonces and key images",
         "`expects` in `reserve`",
         (Edit("jobs/payment/build.py", "    if strange:\n", "    if False:\n"),),
-        ("tests/flows/test_crash_old_database.py::test_a_hot_key_that_was_used_elsewhere_signs_nothing_more",),
+        ("tests/flows/test_crash_old_database.py::test_a_nonce_that_is_used_is_seen_before_anything_is_reserved",),
     ),
 )
 
@@ -465,7 +469,7 @@ _CHAIN = (
         "confirmations and reorganisations",
         "the health in `require_healthy`",
         (Edit("jobs/services.py", "    if row.health_reason is not None:\n", "    if False:\n"),),
-        ("tests/flows/test_deposits.py::test_a_node_that_is_not_ready_credits_nothing_and_says_why",),
+        ("tests/flows/test_brake.py::test_what_an_ill_node_says_is_no_proof",),
     ),
     Guard(
         "a branch that was left is read again",
