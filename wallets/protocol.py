@@ -149,7 +149,7 @@ class TxStatus:
     conflicting: tuple[str, ...] = ()
     fee_units: int | None = None
     contract: str | None = None
-    final: bool = False  #: the chain itself calls its block final
+    final: bool = False  #: the chain itself calls its block final, or for CONFLICTED that of the conflict
 
 
 class DepositStatus(StrEnum):

@@ -151,7 +151,7 @@ def _strange_bytes(row: Row[Any], services: Services, known: Known, rows: Sequen
 
 def _dead(status: TxStatus) -> bool:
     """Another transaction has used its resources, for good."""
-    return status.state is TxState.CONFLICTED and status.depth >= FINAL_DEPTH
+    return status.state is TxState.CONFLICTED and (status.final or status.depth >= FINAL_DEPTH)
 
 
 def _unsent(status: TxStatus, intended: bool) -> bool:

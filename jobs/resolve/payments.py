@@ -163,10 +163,10 @@ def _check_final(txid: str, status: TxStatus) -> None:
 
 def check_dead(txid: str, status: TxStatus) -> None:
     """Raises `StateConflict` unless another transaction has used the candidate's resources for good."""
-    if status.state is not TxState.CONFLICTED or status.depth < FINAL_DEPTH:
+    if status.state is not TxState.CONFLICTED or not (status.final or status.depth >= FINAL_DEPTH):
         depth = f", {status.depth} blocks deep" if status.depth else ""
         detail = (
-            f"{txid} may still confirm: the node says {status.state}{depth}; dead is conflicted {FINAL_DEPTH} deep. "
-            "`coffer payments recheck` sends the same bytes again, which pays at most once"
+            f"{txid} may still confirm: the node says {status.state}{depth}; dead is conflicted {FINAL_DEPTH} deep, or "
+            "in a final block. `coffer payments recheck` sends the same bytes again, which pays at most once"
         )
         raise StateConflict(detail)

@@ -10,6 +10,7 @@ import pytest
 from devstack.geth import Geth
 from ledger.errors import NodeNotReady, NodeUnavailable, TransactionRefused, WrongNetwork
 from tests.contract.ethereum_rig import AnvilRig, EthereumRig, GethRig
+from wallets.ethereum.client import RpcRefused
 from wallets.ethereum.wallet import EthereumWallet
 from wallets.protocol import Output, TxState
 
@@ -205,6 +206,42 @@ def test_a_conflict_older_than_the_state_that_geth_keeps_is_at_least_that_deep(
     assert status.state is TxState.CONFLICTED
     assert 64 <= status.depth <= 207
     rig.close()
+
+
+class FewStates:
+    """A client whose node keeps the states of the newest blocks alone, as it names them; `kept` of them."""
+
+    def __init__(self, rig: EthereumRig, kept: int) -> None:
+        self._client = rig.client
+        self._rig, self._kept = rig, kept
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def read(self, method: str, *params: object) -> object:
+        if method == "eth_getTransactionCount" and params[1] != "latest":
+            tag = params[1]
+            height = int(self._rig.node.block(tag)["number"], 16) if tag == "finalized" else int(str(tag), 16)
+            if height <= self._rig.node.height() - self._kept:
+                raise RpcRefused(method, -32000, "missing trie node")
+        return self._client.read(method, *params)
+
+
+def test_a_nonce_used_in_a_final_block_is_used_for_good_though_the_node_keeps_few_states(evm: AnvilRig) -> None:
+    """Two epochs of 32 are final. However deep it is, such a node says 65; without its final state it says nothing."""
+    evm.fund(0, ETH)
+    tx = evm.make(payee(evm))
+    stolen(evm, 0)
+    evm.mine()
+    evm.client = FewStates(evm, 100)  # type: ignore[assignment]
+    evm.wallet = evm.wallet_with()
+    for mined, depth, final in ((63, 64, False), (1, 65, True), (200, 65, True)):
+        evm.mine(mined)
+        status = evm.status(tx)
+        assert (status.state, status.depth, status.final) == (TxState.CONFLICTED, depth, final)
+    evm.client = FewStates(evm, 50)  # type: ignore[assignment]
+    evm.wallet = evm.wallet_with()
+    assert (evm.status(tx).state, evm.status(tx).final) == (TxState.CONFLICTED, False)
 
 
 def test_a_conflict_that_a_reorganisation_took_back_is_none(evm: AnvilRig) -> None:

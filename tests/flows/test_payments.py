@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select, update
 
 from jobs import withdrawal
-from ledger import pauses
+from jobs.resolve import payments as resolve_payments
+from ledger import halts, pauses
 from ledger.errors import StateConflict
 from ledger.schema import alarm, candidate, payment, resource
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
-from wallets.fake import Lie
+from wallets.fake import FakeWallet, Lie
 from wallets.fake.model import Tx
 from wallets.protocol import Output
 
@@ -213,6 +216,38 @@ def test_inputs_spent_by_a_stranger_end_in_review_and_never_in_a_second_payment(
     assert engine.chain.received(payee) == 0
     assert engine.balance(engine.row(withdrawals, row_id).account_id, "held") == 102_000
     assert "payment_contested" in {a.name for a in engine.rows(alarm)}
+
+
+def test_what_a_final_block_has_spent_otherwise_is_dead_however_deep_the_node_says_it_is(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that keeps few states never says more than 65 (Ethereum): the chain's own word is enough."""
+    payee = engine.chain.outside_address()
+    account = engine.funded(1_000_000)
+    engine.funded(1_000_000)
+    row_id = engine.withdraw(account, 100_000, payee)
+    engine.tick()
+    ours = engine.chain.transaction(engine.payment_of(row_id).txid)
+    engine.chain.mine_instead(Tx(ours.inputs, (Output(engine.chain.outside_address(), 50_000),), 500))
+    engine.chain.mine(64)
+    engine.tick(3)
+    row = engine.payment_of(row_id)
+    assert (row.state, row.status_reason) == ("review", "inputs_spent")
+    engine.database.run(lambda tx: halts.lift(tx, "bitcoin", "resource_moved", "op"), "t")
+    with pytest.raises(StateConflict, match="may still confirm"):
+        retry(engine, row.public_id)
+    look_up = FakeWallet.look_up
+    monkeypatch.setattr(FakeWallet, "look_up", lambda wallet, tx: replace(look_up(wallet, tx), final=True))
+    retry(engine, row.public_id)
+    engine.runtime.advance("payment", row.id)
+    assert (engine.row(payment, row.id).state, engine.state(row_id)) == ("dead", "queued")
+
+
+def retry(engine: Engine, public_id: str) -> None:
+    """`coffer payments resolve --retry`."""
+    row, asked = engine.database.read(lambda tx: resolve_payments.needs_proof(tx, public_id))
+    proof = resolve_payments.prove(engine.services, row, asked)
+    engine.database.run(lambda tx: resolve_payments.resolve_payment(tx, public_id, "retry", proof, "op"), "t")
 
 
 def test_a_pause_stops_new_payments_and_those_not_yet_sent(engine: Engine) -> None:

@@ -97,7 +97,7 @@ class Sending:
         height, known = self._used_since(draft, head)
         if height is None:
             return None
-        status = TxStatus(TxState.CONFLICTED, depth=head - height + 1)
+        status = TxStatus(TxState.CONFLICTED, depth=head - height + 1, final=self._used_for_good(draft))
         if not known:
             return status
         block = Record(self._client.read("eth_getBlockByNumber", hex(height), True), "eth_getBlockByNumber")
@@ -132,9 +132,15 @@ class Sending:
             high, low = (middle, low) if used else (high, middle)
         return high, True
 
-    def _used_at(self, draft: Draft, height: int) -> bool | None:
+    def _used_for_good(self, draft: Draft) -> bool:
+        """Whether the nonce was used up to the block that the chain calls final. That one is some 64 blocks old: most
+        nodes still have its state where they do not have that of a block 100 deep. One that lacks it proves nothing."""
+        return self._used_at(draft, "finalized") is True
+
+    def _used_at(self, draft: Draft, height: int | str) -> bool | None:
+        block = height if isinstance(height, str) else hex(height)
         try:
-            count = self._client.read("eth_getTransactionCount", draft.sender, hex(height))
+            count = self._client.read("eth_getTransactionCount", draft.sender, block)
         except RpcRefused:
             return None
         return quantity_of(count, "eth_getTransactionCount") > draft.nonce
