@@ -28,11 +28,14 @@ _UNDERWAY = {
     "candidate": frozenset({"reserved", "bumping", "releasing", "review"}),
     "left": frozenset({"signed", "review"}),
     "released": frozenset({"releasing", "review"}),
+    "spared": frozenset({"settled", "review"}),
 }
 #: Entries of other chains after which a chain that sleeps takes note of the head, or every look would read them all.
 _BEHIND_MAX = 500
 #: States that an entry of a kind has led to, or that lie behind it.
 _NOT_YET = {"left": frozenset({"building", "reserved"})}
+#: The one state that an entry of a kind has led to, for good.
+_ENDS = {"released": "dead", "spared": "final"}
 
 
 def check(services: Services, chain: str) -> None:
@@ -154,6 +157,6 @@ def _unexplained(tx: Tx, entries: Sequence[Entry]) -> Entry | None:
             same = (c.payment_id == row.id) & (c.txid == entry.body["txid"])
             if tx.value(select(c.id).where(same)) is None:
                 return entry
-        if row.state in _NOT_YET.get(entry.kind, ()) or (entry.kind == "released" and row.state != "dead"):
+        if row.state in _NOT_YET.get(entry.kind, ()) or row.state != _ENDS.get(entry.kind, row.state):
             return entry
     return None

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, update
+from sqlalchemy import Row
 
 from jobs import alarms
 from jobs.payment import books as payment_books
-from jobs.payment import sealed, second_line
+from jobs.payment import leftover, sealed, second_line
 from jobs.payment.contents import stored
 from jobs.saga import SECOND, Outcome
 from jobs.services import Services, chain_row, require_healthy
@@ -20,7 +20,6 @@ from ledger import halts, policy
 from ledger.db import Tx
 from ledger.errors import SigningHalted, TransactionRefused
 from ledger.policy import FINAL_DEPTH, AssetPolicy
-from ledger.schema import resource
 from wallets.protocol import TxState, TxStatus
 
 #: New blocks wake these rows; this is only how long a lost wake-up may cost.
@@ -261,15 +260,11 @@ def watch_settled(row: Row[Any], services: Services) -> Outcome:
     services.database.read(lambda tx: require_healthy(tx, row.chain))
     if status.state is TxState.CONFIRMED and _fee_of(Sight(settled, status)) == row.fee_units:
         if is_final(row, services, status):
-            return Final(values={"height": status.height}, due_us=None, effect=_let_coins_go)
+            gone = leftover.let_go(row, services, settled)
+            return Final(values={"height": status.height}, due_us=None, effect=gone)
         return StillWaiting(values={"height": status.height}, due_us=SETTLED_US)
     effect = lambda tx, r: payment_books.unsettle(tx, r, "reorganised")  # noqa: E731  one expression, named by its use
     return ReorgedOut(values={"height": None, "settled_candidate": None}, reason="reorganised", effect=effect)
-
-
-def _let_coins_go(tx: Tx, row: Row[Any]) -> None:
-    """They are spent for good: nothing is left to keep others from."""
-    tx.execute(update(resource).where(resource.c.payment_id == row.id).values(live=None))
 
 
 def _candidates(tx: Tx, row: Row[Any]) -> Sequence[Row[Any]]:

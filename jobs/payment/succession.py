@@ -73,8 +73,19 @@ def _some(services: Services, tx: Tx, chain: str, after: int) -> list[tuple[int,
         bound = [each.resource_key for each in tx.all(select(r.resource_key).where(r.payment_id == row.id))]
         left = payment_books.intent_stands(tx, row.id)
         made_at = newest_first[0].created_at // SECOND
-        found.append((row.id, Learnt(sign_request(row, contents(tx, row)), bytes_, bound, left, made_at)))
+        # Rows keep the resources of the first bytes alone: those that were made anew may spend fewer, or others.
+        vague = [each.txid for each in newest_first if each.number > 1]
+        spared = _spared(tx, row) if vague else []
+        request = sign_request(row, contents(tx, row))
+        found.append((row.id, Learnt(request, bytes_, bound, left, made_at, vague, spared)))
     return found
+
+
+def _spared(tx: Tx, row: Row[Any]) -> list[str]:
+    """What a final payment keeps from others no more: spent for good, or recorded as left over before."""
+    r = resource.c
+    gone = (r.payment_id == row.id) & r.live.is_(None)
+    return [each.resource_key for each in tx.all(select(r.resource_key).where(gone))] if row.state == "final" else []
 
 
 def _readable(services: Services, row: Row[Any], candidates: Iterable[Row[Any]]) -> Iterator[SignedTransaction]:

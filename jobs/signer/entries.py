@@ -17,8 +17,9 @@ from typing import Any
 GENESIS = "0" * 64
 
 #: founded: whose record this is. signed: a payment may be signed. candidate: bytes were signed for it. left: they may
-#: be sent. released: the payment was let go, or is proven dead by now. token: the contract that an asset stands for.
-KINDS = ("founded", "signed", "candidate", "left", "released", "token")
+#: be sent. released: the payment was let go, or is proven dead by now. spared: bytes of it are in the chain for good,
+#: and others may spend what those do not. token: the contract that an asset stands for.
+KINDS = ("founded", "signed", "candidate", "left", "released", "spared", "token")
 
 Row = tuple[str, tuple[Any, ...]]  #: table, values
 
@@ -89,6 +90,9 @@ def rows_of(entry: Entry) -> Iterator[Row]:
         yield "leaving", (payment,)
     if entry.kind == "released":
         yield "released", (payment, body["proof"], entry.at)
+    if entry.kind == "spared":
+        for resource in body["resources"]:
+            yield "spared", (chain, resource, payment)
     if entry.kind == "token":
         yield "token", (body["asset"], body["contract"])
 
@@ -118,6 +122,7 @@ KEYS = {
     "bound": ("chain", "resource", "payment"),
     "leaving": ("payment",),
     "released": ("payment", "proof"),
+    "spared": ("chain", "resource", "payment"),
     "token": ("asset",),
 }
 
@@ -146,6 +151,9 @@ _TABLES = {
     "released": """CREATE TABLE IF NOT EXISTS released (
     payment TEXT NOT NULL, proof TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (payment, proof)
 ) STRICT;""",
+    "spared": """CREATE TABLE IF NOT EXISTS spared (
+    chain TEXT NOT NULL, resource TEXT NOT NULL, payment TEXT NOT NULL, PRIMARY KEY (chain, resource, payment)
+) STRICT;""",
     "token": "CREATE TABLE IF NOT EXISTS token (asset TEXT PRIMARY KEY, contract TEXT NOT NULL) STRICT;",
 }
 
@@ -153,5 +161,6 @@ _INDICES = """
 CREATE INDEX IF NOT EXISTS outflow_day ON outflow (asset, at);
 CREATE INDEX IF NOT EXISTS member_order ON member ("order");
 CREATE INDEX IF NOT EXISTS bound_payment ON bound (payment);
+CREATE INDEX IF NOT EXISTS spared_payment ON spared (payment);
 CREATE INDEX IF NOT EXISTS entry_payment ON entry (payment);
 """

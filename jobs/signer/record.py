@@ -41,6 +41,7 @@ class Candidate:
     digest: str
     draft: str  #: what its wallet wants to know of it to find it again
     fee_units: int
+    vague: bool  #: learnt from a database, which keeps the first one's resources alone: it may spend others than these
 
     @property
     def transaction(self) -> SignedTransaction:
@@ -244,13 +245,18 @@ class View:
         )
         bodies = [json.loads(body) for (body,) in self.all(query, payment)]
         return tuple(
-            Candidate(b["txid"], tuple(b["resources"]), b["digest"], b["draft"], int(b["fee"])) for b in bodies
+            Candidate(b["txid"], tuple(b["resources"]), b["digest"], b["draft"], int(b["fee"]), b.get("vague", False))
+            for b in bodies
         )
 
     def released(self, payment: str) -> str | None:
         """Why a payment was let go; the chain's word where it was given."""
         proofs = {proof for (proof,) in self.all("SELECT proof FROM released WHERE payment = ?", payment)}
         return next((proof for proof in ("dead", "reverted", "unsent") if proof in proofs), None)
+
+    def spared(self, payment: str) -> frozenset[str]:
+        """What a payment that is in the chain for good keeps from others no more."""
+        return frozenset(resource for (resource,) in self.all("SELECT resource FROM spared WHERE payment = ?", payment))
 
 
 class Writer(View):
@@ -302,4 +308,6 @@ def _faults(view: View, after: Head | None) -> list[str]:
 
 
 def _told(view: View, table: str) -> Counter[tuple[Any, ...]]:
+    if view.first("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table) is None:
+        return Counter()  # a copy from before there were such entries; the next signer adds the table
     return Counter(view.all(f"SELECT * FROM {table}"))  # noqa: S608  names of our own

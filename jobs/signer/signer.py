@@ -33,6 +33,16 @@ class Learnt:
     resources: Collection[str]
     left: bool
     made_at: int  #: when its newest bytes were made, in seconds since 1970 by the database's clock
+    vague: Collection[str] = ()  #: txids of bytes that may spend something else than is said here
+    spared: Collection[str] = ()  #: what it was bound to and keeps from others no more, being in the chain for good
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What bytes that are in the chain for good do not spend of all that was ever bound to their payment."""
+
+    free: frozenset[str]  #: others may spend it, once that is recorded (`Signer.spare`)
+    kept: frozenset[str]  #: nothing here proves that no other bytes of the payment will spend it
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,10 @@ class Signer:
                 raise SignerRefused("payload_changed", f"{signed.txid} was signed before as other bytes")
             if same:
                 return record.head()
+            if record.spared(request.payment_id):
+                raise SignerRefused(
+                    "settled_for_good", "bytes of it are in the chain for good, and others may use the rest"
+                )
             if not set(signed.resources) & set(known.resources):
                 raise SignerRefused("resource_mismatch", "a candidate shares a resource with its payment")
             _check_free(record, request, signed.resources)
@@ -176,10 +190,27 @@ class Signer:
                 raise SignerRefused("still_alive", "its bytes may have been sent, and nothing proves them dead")
             return record.append("released", known.chain, payment_id, {"proof": proof})
 
+    def left_over(self, payment_id: str, settled: SignedTransaction) -> Leftover:
+        """What a payment need not keep from others any more, now that these bytes of it are in the chain for good, and
+        what it must. Records nothing. Raises `SignerRefused` for bytes that were not signed for it."""
+        with self.record.reading() as view:
+            return _left_over(view, _check_sendable(view, payment_id, settled), settled)
+
+    def spare(self, payment_id: str, settled: SignedTransaction) -> Head:
+        """Record that these bytes are in the chain for good, by the chain's word, so that what they leave over may be
+        signed away in other payments. A repeat, or bytes that leave nothing, change nothing. Raises `SignerRefused` for
+        bytes that were not signed for it."""
+        with self.record.writing() as record:
+            known = _check_sendable(record, payment_id, settled)
+            free = _left_over(record, known, settled).free
+            if not free:
+                return record.head()
+            return record.append("spared", known.chain, payment_id, {"txid": settled.txid, "resources": sorted(free)})
+
     def learn(self, many: Iterable[Learnt]) -> int:
         """Take over what a database knows of payments, and this record does not: those that it has never seen, and of
-        those that it has seen with the same contents the bytes since; of how many. What it let go stays let go. Only
-        for a record that an operator puts in the place of a lost one."""
+        those that it has seen with the same contents the bytes since; of how many. What it let go stays let go, what it
+        spared stays spared. Only for a record that an operator puts in the place of a lost one."""
         with self.record.writing() as record:
             return sum(_learn(record, each) for each in many)
 
@@ -212,6 +243,8 @@ def _learn(record: Writer, each: Learnt) -> bool:
     known = record.known(request.payment_id)
     if known is not None and (known.payload != payload_of(request) or known.released is not None):
         return False
+    if record.spared(request.payment_id):
+        return False
     if known is None:
         outflow = outflow_of(request) if each.made_at > record.now - DAY_SECONDS else []  # the cap is of one day
         claims = sorted({*request.resources, *each.resources})
@@ -220,9 +253,12 @@ def _learn(record: Writer, each: Learnt) -> bool:
     for signed in each.signed:
         if signed.txid not in there:
             bound = {resource for (resource,) in record.all(_BOUND, request.payment_id)}
-            record.append("candidate", request.chain, request.payment_id, _bytes(signed, bound))
+            vague = {"vague": True} if signed.txid in each.vague else {}
+            record.append("candidate", request.chain, request.payment_id, _bytes(signed, bound) | vague)
     if each.left and (known is None or not known.left):
         record.append("left", request.chain, request.payment_id, {})
+    if each.spared:
+        record.append("spared", request.chain, request.payment_id, {"txid": "", "resources": sorted(each.spared)})
     return record.head() != before
 
 
@@ -258,7 +294,7 @@ def _check_first(view: View, request: SignRequest) -> None:
 
 
 def _check_free(view: View, request: SignRequest, resources: Any) -> None:
-    """A coin or nonce serves one payment, until that one is let go."""
+    """A coin or nonce serves one payment, until that one is let go, or is in the chain for good without it."""
     for resource in resources:
         other = view.first(_OWNER, request.chain, resource, request.payment_id)
         if other is not None:
@@ -289,6 +325,18 @@ def _check_sendable(view: View, payment_id: str, signed: SignedTransaction) -> K
     return known
 
 
+def _left_over(view: View, known: Known, settled: SignedTransaction) -> Leftover:
+    """Other bytes of the payment that spend what these spend are dead. What only such bytes were to spend is free."""
+    used = next(set(each.resources) for each in known.candidates if each.txid == settled.txid)
+    bound = {resource for (resource,) in view.all(_BOUND, known.payment)}
+    vague = {each.txid for each in known.candidates if each.vague}
+    if vague:  # of none can be said what it leaves, or whether it is dead
+        return Leftover(frozenset(), frozenset(bound if settled.txid in vague else bound - used))
+    alive = {resource for each in known.candidates if used.isdisjoint(each.resources) for resource in each.resources}
+    rest = bound - used - view.spared(known.payment)
+    return Leftover(frozenset(rest - alive), frozenset(rest & alive))
+
+
 _LIVE = """
 SELECT m.payment FROM member m WHERE m.withdrawal = ? AND m.payment <> ?
 AND NOT EXISTS (SELECT 1 FROM released r WHERE r.payment = m.payment) LIMIT 1
@@ -299,7 +347,9 @@ AND NOT EXISTS (SELECT 1 FROM released r WHERE r.payment = m.payment) LIMIT 1
 """
 _OWNER = """
 SELECT b.payment FROM bound b WHERE b.chain = ? AND b.resource = ? AND b.payment <> ?
-AND NOT EXISTS (SELECT 1 FROM released r WHERE r.payment = b.payment) LIMIT 1
+AND NOT EXISTS (SELECT 1 FROM released r WHERE r.payment = b.payment)
+AND NOT EXISTS (SELECT 1 FROM spared s WHERE s.chain = b.chain AND s.resource = b.resource AND s.payment = b.payment)
+LIMIT 1
 """
 _BOUND = "SELECT resource FROM bound WHERE payment = ?"
 _SPENT = """

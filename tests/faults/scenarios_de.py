@@ -311,6 +311,7 @@ SCENARIOS = (
             "chain/test_monero_rebuild.py::test_a_payment_that_lost_its_outputs_is_not_rebuilt",
             "unit/test_monero_sending.py::test_only_bad_inputs_whose_outputs_nobody_spent_are_beyond_hope",
             "flows/test_bumps.py::test_bytes_that_never_could_confirm_are_made_anew_though_no_pool_ever_had_them",
+            "flows/test_leftovers.py::test_a_coin_that_a_final_payment_left_over_pays_the_next",
         ),
     ),
     Scenario(

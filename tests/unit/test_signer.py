@@ -20,7 +20,7 @@ from jobs.row_mac import RowMac
 from jobs.signer import Signer, SignerRefused, SignRequest
 from jobs.signer.entries import KEYS
 from jobs.signer.record import FILE, Record, RecordMissing
-from jobs.signer.signer import Learnt
+from jobs.signer.signer import Learnt, Leftover
 from wallets.protocol import SignedTransaction
 
 MAC = RowMac(b"m" * 32)
@@ -271,6 +271,11 @@ def full(make: Callable[..., Signer]) -> Signer:
     signer.leave("pay_1", signed())
     signer.admit(ask_token(token_row(2), payment="pay_2", resources=["nonce:0"]))
     signer.release("pay_2", "unsent")
+    request = ask(row(3), payment="pay_3", resources=["k1", "k2"])
+    signer.admit(request)
+    for bytes_ in (signed("t3", "k1", "k2"), signed("t4", "k1")):
+        signer.note(request, bytes_)
+    signer.spare("pay_3", signed("t4", "k1"))
     return signer
 
 
@@ -495,6 +500,75 @@ def test_a_coin_serves_one_payment_until_it_is_let_go(make: Callable[..., Signer
     make().admit(other)
 
 
+def remade(signer: Signer) -> tuple[SignedTransaction, SignedTransaction]:
+    """The bytes of a payment of three coins, and those that were made anew from two of them."""
+    request = ask(row(1), resources=["k1", "k2", "k3"])
+    first, second = signed("c1", "k1", "k2", "k3"), signed("c2", "k1", "k2", raw="02")
+    signer.admit(request)
+    for each in (first, second):
+        signer.note(request, each)
+    signer.leave("pay_1", second)
+    return first, second
+
+
+def test_what_the_settled_bytes_leave_over_serves_others(make: Callable[..., Signer]) -> None:
+    signer = make()
+    first, second = remade(signer)
+    others = {key: ask(row(2), payment="pay_2", resources=[key]) for key in ("k1", "k2", "k3")}
+    assert {refusal(signer, each) for each in others.values()} == {"resource_bound"}
+    assert signer.left_over("pay_1", first) == Leftover(frozenset(), frozenset())
+    assert signer.left_over("pay_1", second) == Leftover(frozenset({"k3"}), frozenset())
+    assert {refusal(signer, each) for each in others.values()} == {"resource_bound"}
+    head = signer.spare("pay_1", second)
+    assert (signer.spare("pay_1", second), signer.left_over("pay_1", second).free) == (head, frozenset())
+    for key in ("k1", "k2"):
+        assert refusal(signer, others[key]) == "resource_bound"
+    signer.admit(others["k3"])
+    assert refusal(signer, ask(row(3), payment="pay_3", resources=["k3"])) == "resource_bound"
+    assert (signer.faults(), make().faults()) == ([], [])
+
+
+def test_after_that_no_more_bytes_are_made_for_it(make: Callable[..., Signer]) -> None:
+    """They could spend what is another's by now."""
+    signer = make()
+    _, second = remade(signer)
+    signer.spare("pay_1", second)
+    again = ask(row(1), resources=["k1", "k2", "k3"])
+    with pytest.raises(SignerRefused) as refused:
+        signer.note(again, signed("c3", "k1", "k3"))
+    assert refused.value.code == "settled_for_good"
+    signer.note(again, second)
+    signer.check_sendable("pay_1", second)
+    assert signer.learn([learnt(again, signed("c3", "k1", "k3"))]) == 0
+
+
+def test_only_bytes_that_were_signed_leave_anything_over(make: Callable[..., Signer]) -> None:
+    signer = make()
+    _, second = remade(signer)
+    others = [("pay_1", replace(second, raw="03")), ("pay_1", signed("c9", "k1")), ("pay_9", second)]
+    for act in (signer.left_over, signer.spare):
+        for payment, bytes_ in others:
+            with pytest.raises(SignerRefused):
+                act(payment, bytes_)
+    signer.release("pay_1", "dead")
+    with pytest.raises(SignerRefused):
+        signer.spare("pay_1", second)
+
+
+def test_what_bytes_beside_the_settled_ones_spend_is_kept(make: Callable[..., Signer]) -> None:
+    """They share a resource with their payment, and none with these: both may confirm."""
+    signer = make()
+    request = ask(row(1), resources=["k1", "k2", "k3", "k4"])
+    signer.admit(request)
+    settled = signed("c2", "k1")
+    for each in (signed("c1", "k1", "k2", "k3", "k4"), settled, signed("c3", "k2", raw="03")):
+        signer.note(request, each)
+    assert signer.left_over("pay_1", settled) == Leftover(frozenset({"k3", "k4"}), frozenset({"k2"}))
+    signer.spare("pay_1", settled)
+    assert refusal(signer, ask(row(2), payment="pay_2", resources=["k2"])) == "resource_bound"
+    signer.admit(ask(row(2), payment="pay_2", resources=["k3"]))
+
+
 def test_a_lowered_nonce_is_refused(make: Callable[..., Signer]) -> None:
     """What a lying node and a restored database agree about: nonce 4 is free. It was signed away before."""
     make().admit(own("sweep", ("a", 5), targets=(-1,), resources=["nonce:4"]))
@@ -613,6 +687,8 @@ def test_a_record_belongs_to_the_installation_that_founded_it(make: Callable[...
         "DELETE FROM bound",
         "UPDATE outflow SET units = '0'",
         "INSERT INTO released VALUES ('pay_1', 'dead', 0)",
+        "INSERT INTO spared VALUES ('bitcoin', 'pay_1:0', 'pay_1')",
+        "DELETE FROM spared",
         "DELETE FROM candidate",
     ],
 )
@@ -630,7 +706,7 @@ def test_a_record_changed_by_hand_is_found_out(make: Callable[..., Signer], tmp_
 def test_what_others_read_of_it_is_what_was_signed(make: Callable[..., Signer], tmp_path: Path) -> None:
     signer = full(make)
     record = Record.open(tmp_path / "signer")
-    first, second = record.payments()
+    first, second, _ = record.payments()
     assert (first.payment, first.resources, first.withdrawals, first.orders) == (
         "pay_1",
         ("pay_1:0",),
@@ -640,7 +716,7 @@ def test_what_others_read_of_it_is_what_was_signed(make: Callable[..., Signer], 
     assert (first.left, first.released, second.left, second.released) == (True, None, False, "unsent")
     assert [(c.txid, c.resources) for c in first.candidates] == [("t1", ("pay_1:0",))]
     assert (record.head(), record.faults()) == (signer.record.head(), [])
-    assert [entry.kind for entry in record.since(1, "bitcoin")] == ["signed", "candidate", "left"]
+    assert [entry.kind for entry in record.since(1, "bitcoin")][:3] == ["signed", "candidate", "left"]
     with pytest.raises(RecordMissing):
         Record.open(tmp_path / "nowhere")
 
@@ -657,7 +733,37 @@ def test_a_copy_taken_while_it_is_in_use_is_whole(make: Callable[..., Signer], t
     assert (copied.head(), copied.faults()) == (signer.record.head(), [])
 
 
+def test_a_copy_from_before_coins_were_spared_is_whole(make: Callable[..., Signer], tmp_path: Path) -> None:
+    signer = make()
+    remade(signer)
+    with closing(sqlite3.connect(tmp_path / "signer" / FILE)) as record:
+        record.execute("DROP TABLE spared")
+    assert Record.open(tmp_path / "signer").faults() == []
+    make().spare("pay_1", signed("c2", "k1", "k2", raw="02"))
+    assert Record.open(tmp_path / "signer").faults() == []
+
+
 # A record that takes a lost one's place
+
+
+def test_a_new_record_learns_what_was_spared(make: Callable[..., Signer]) -> None:
+    request = ask(row(1), resources=["k1", "k2", "k3"])
+    many = learnt(request, signed("c1", "k1", "k2", "k3"), signed("c2", "k1", "k2", "k3"))
+    for vague, spared in (({"c2"}, ()), ({"c2"}, ("k1", "k2", "k3"))):
+        signer = make()
+        signer.learn([replace(many, vague=vague, spared=spared)])
+        assert signer.left_over("pay_1", many.signed[1]).free == frozenset()
+    signer.admit(ask(row(2), payment="pay_2", resources=["k3"]))
+    assert signer.faults() == []
+
+
+def test_what_learnt_bytes_spend_is_not_known(make: Callable[..., Signer]) -> None:
+    """A database keeps the coins of the first ones alone: of the others nothing is left over, and nothing dead."""
+    signer, request = make(), ask(row(1), resources=["k1", "k2"])
+    first, second = signed("c1", "k1", "k2"), signed("c2", "k1", "k2", raw="02")
+    signer.learn([replace(learnt(request, first, second), vague={"c2"})])
+    assert signer.left_over("pay_1", second) == Leftover(frozenset(), frozenset({"k1", "k2"}))
+    assert signer.left_over("pay_1", first) == Leftover(frozenset(), frozenset())
 
 
 def learnt(request: SignRequest, *bytes_: SignedTransaction, left: bool = True, age: int = 0) -> Learnt:
