@@ -138,6 +138,17 @@ def test_a_payment_that_is_on_its_way_is_not_rebuilt(rig: MoneroRig) -> None:
     assert rig.state(tx) is TxState.CONFIRMED
 
 
+def test_a_payment_that_was_not_sent_yet_is_sent_and_not_rebuilt(rig: MoneroRig) -> None:
+    """Its bytes are as good as ever: they may be on their way by some other node."""
+    fund(rig, 2)
+    output = Output(rig.outside_address(), XMR // 10)
+    tx = rig.make(output)
+    rig.wallet.hold(tx.resources)
+    with pytest.raises(ResourceTaken, match="on its way"):
+        rig.reprice(tx, output, rate=rig.rate)
+    assert rig.state(tx) is TxState.POOL
+
+
 def test_rebuilding_stays_below_the_ceiling_and_leaves_the_holds_as_they_were(rig: MoneroRig) -> None:
     fund(rig, 3)
     output = Output(rig.outside_address(), XMR // 10)

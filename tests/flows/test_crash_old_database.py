@@ -10,7 +10,7 @@ from devstack.evm import TRANSFER_GAS
 from ledger import halts
 from ledger.schema import alarm, payment
 from tests.flows.ethereum_engine import ETHER, GWEI, EthereumEngine
-from tests.flows.test_yesterdays_database import joined
+from tests.flows.test_tampering import joined
 
 CHAIN_ID = 31337
 

@@ -19,7 +19,7 @@ from tests.flows.swap_desk import Desk
 
 def joined(engine: Engine, row_id: int) -> int:
     """Let a withdrawal join a payment of which nothing is decided yet; the payment's id."""
-    engine.runtime.advance("task", task_id(engine, "batch:bitcoin"), woken=True)
+    engine.runtime.advance("task", task_id(engine, f"batch:{engine.name}"), woken=True)
     payment_id = engine.row(withdrawals, row_id).payment_id
     assert engine.row(payment, payment_id).state == "building"
     return int(payment_id)

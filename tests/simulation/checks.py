@@ -30,6 +30,7 @@ _EXPECTED_ALARMS = {
     "payment_still_alive",
     "money_frozen",
     "money_not_followed",
+    "fee_too_low",
     "reconciliation",  # of a reorganisation that was not read yet; one that lasts pauses, and is seen by that
 }
 _MINIMUM = {"BTC": 1_000, "XMR": 10**9}
