@@ -30,6 +30,13 @@ BACKUPS = (
         (f"{_DRILL}::test_after_a_restore_nobody_is_paid_twice",),
     ),
     Guard(
+        "bytes that a restore brought back are not sent where another payment may have paid",
+        _KIND,
+        "the look at withdrawals in doubt before the intent",
+        (Edit("jobs/payment/build.py", "    if doubt is not None:\n", "    if False:\n"),),
+        (f"{_DRILL}::test_a_payment_that_was_let_go_in_the_lost_life_is_not_sent_by_a_recheck",),
+    ),
+    Guard(
         "addresses of the lost life are given to nobody else",
         _KIND,
         "the indices set aside at a restore",

@@ -99,6 +99,31 @@ _FENCES = (
         ),
     ),
     Guard(
+        "a step whose wallet was taken over writes nothing",
+        "fencing and compare-and-set",
+        "the wallet's lease in the write of a step's outcome",
+        (
+            Edit(
+                "jobs/runtime.py",
+                "if not self._write(tx, saga, claim, values):",
+                "if not self._write(tx, saga, claim, values) and False:",
+            ),
+        ),
+        (
+            (
+                "tests/flows/test_lost_leases.py::"
+                "test_a_payment_for_which_another_signer_took_the_wallet_over_is_not_written"
+            ),
+        ),
+    ),
+    Guard(
+        "a person's decision fences off who sleeps in a step",
+        "fencing and compare-and-set",
+        "the token that `write` takes away",
+        (Edit("jobs/resolve/by_hand.py", ', "lease_token": None}', "}"),),
+        ("tests/flows/test_lost_leases.py::test_a_worker_that_slept_while_a_person_decided_writes_nothing",),
+    ),
+    Guard(
         "a claim compares and sets",
         "fencing and compare-and-set",
         "version and lease in the condition of a claim",
