@@ -7,7 +7,7 @@ TESTS ?=
 LIST ?= 0
 FULL ?= 0
 PAIRS ?=
-BUDGET ?= 1200
+BUDGET ?= 1170
 CHAIN ?= all
 ONLY ?=
 MINUTES ?= 60
@@ -41,7 +41,7 @@ bench:  ## measured figures, each beside its limit
 	@scripts/setup test
 	@$(PY) -m bench
 
-faults:  ## die at crash points, start again, check the invariants (20 min; BUDGET=1200 SEED=1 FULL=1 PAIRS=all LIST=1 DB CHAIN ONLY)
+faults:  ## die at crash points, start again, check the invariants (20 min; BUDGET=1170 SEED=1 FULL=1 PAIRS=all LIST=1 DB CHAIN ONLY)
 	@scripts/setup test
 	@$(PY) -m tests.faults $(if $(filter 1,$(LIST)),--list) $(if $(filter-out file,$(origin DB)),--db $(DB)) \
 		--chain $(CHAIN) $(foreach flow,$(ONLY),--only $(flow)) --seed $(SEED) $(HOW_MUCH)
