@@ -16,7 +16,7 @@ from wallets import protocol
 
 
 def test_every_scenario_is_there_once_with_tests_and_flows_that_exist() -> None:
-    assert len(IDS) == 126
+    assert len([each for each in IDS if not each.startswith("K")]) == 126
     assert scenarios.faults() == []
 
 
@@ -34,7 +34,7 @@ def test_a_table_that_is_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "not each scenario once and in order: ['A2']",
         "A1: no test unit/test_scenarios.py::test_nothing",
         "A1: no flow no-flow",
-        "J10: neither a test nor a reason",
+        f"{rest[-1].id}: neither a test nor a reason",
     ]
 
 

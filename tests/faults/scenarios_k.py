@@ -1,0 +1,146 @@
+"""K: what reviews, simulation and soak have found beyond the 126."""
+
+from __future__ import annotations
+
+from tests.faults.scenario import Scenario
+
+SCENARIOS = (
+    Scenario(
+        "K1",
+        "A shop repeats yesterday's order after a restore",
+        "the signer's record knows the order; it goes to a person and is not paid again",
+        tests=(
+            "flows/test_yesterdays_database.py::test_a_shop_that_repeats_the_call_that_a_restored_database_lost_is_not_paid_again",
+        ),
+    ),
+    Scenario(
+        "K2",
+        "Money is given back for what a lost life has paid",
+        "no refund, cancellation or retry without the record's word, or a person's",
+        tests=(
+            "ops/test_backup_drill.py::test_a_payment_is_not_refunded_whose_withdrawals_another_one_paid_in_the_lost_life",
+            "ops/test_backup_drill.py::test_a_fee_that_was_raised_since_is_not_paid_again_where_nobody_knows_of_it",
+        ),
+    ),
+    Scenario(
+        "K3",
+        "Restored rows have bytes that were let go since",
+        "they are not sent: another payment may have been made in their place",
+        tests=(
+            "flows/test_yesterdays_database.py::test_bytes_that_were_let_go_are_not_sent_by_an_older_database",
+            "ops/test_backup_drill.py::test_a_payment_that_was_let_go_in_the_lost_life_is_not_sent_by_a_recheck",
+        ),
+    ),
+    Scenario(
+        "K4",
+        "The signer's record is lost, rolled back, or another's",
+        "signing halts until a person accepts what is there",
+        tests=(
+            "flows/test_yesterdays_database.py::test_a_record_that_was_rolled_back_is_not_signed_by",
+            "flows/test_yesterdays_database.py::test_a_lost_record_is_noticed_even_by_a_worker_that_starts_anew",
+            "flows/test_yesterdays_database.py::test_another_installations_record_signs_nothing_here",
+        ),
+    ),
+    Scenario(
+        "K5",
+        "A worker sleeps in a step while a person decides about its row",
+        "what it writes afterwards is void",
+        tests=("flows/test_lost_leases.py::test_a_worker_that_slept_while_a_person_decided_writes_nothing",),
+    ),
+    Scenario(
+        "K6",
+        "Another signer takes the wallet over, and not the row",
+        "the step writes nothing: the other has chosen by what it has not changed",
+        tests=(
+            "flows/test_lost_leases.py::test_a_payment_for_which_another_signer_took_the_wallet_over_is_not_written",
+        ),
+    ),
+    Scenario(
+        "K7",
+        "An outage just before something that only a person can decide",
+        "the outage's alarm ends with it; what was found out stays open",
+        tests=("flows/test_hedges.py::test_an_order_that_is_unclear_after_an_outage_has_its_alarm",),
+    ),
+    Scenario(
+        "K8",
+        "A reference is repeated after what it needs has changed",
+        "the shop hears that it was used, and by what, before any other refusal",
+        tests=(
+            "api/test_references.py::test_a_withdrawal",
+            "api/test_references.py::test_a_transfer",
+            "api/test_references.py::test_an_escrow_whose_deadline_is_over",
+        ),
+    ),
+    Scenario(
+        "K9",
+        "A deposit is taken back while what it paid for is being released",
+        "the reversal waits for the release, and freezes the money where it is by then",
+        tests=(
+            "flows/test_reversal_races.py::test_what_an_escrow_releases_while_its_money_is_being_traced_is_frozen_at_the_vendor",
+            "flows/test_reversal_races.py::test_what_the_debtors_own_escrow_releases_while_he_is_being_frozen_is_frozen_at_the_vendor",
+        ),
+    ),
+    Scenario(
+        "K10",
+        "The clock is set back while a credit waits to be undone",
+        "books and chain are not judged meanwhile",
+        tests=("flows/test_brake.py::test_an_undo_that_waits_for_a_clock_that_was_set_back_has_not_been_done",),
+    ),
+    Scenario(
+        "K11",
+        "The COMMIT of an operator's booking is lost",
+        "it is made once, or he is told to look first",
+        tests=(
+            "unit/test_patience.py::test_capital_is_moved_once_whether_its_commit_stood_or_not",
+            "unit/test_patience.py::test_a_loss_is_booked_once",
+            "unit/test_patience.py::test_where_nobody_can_tell_the_operator_is_told_to_look",
+        ),
+    ),
+    Scenario(
+        "K12",
+        "A payment is mined while its bump fails again and again",
+        "it is settled; that it cannot be bumped is told",
+        tests=(
+            "flows/test_bumps.py::test_a_payment_whose_bump_always_fails_settles_once_it_is_in_a_block",
+            "flows/test_bumps.py::test_a_batched_sweep_settles_though_another_sweeper_was_named_before_its_bump",
+            "flows/test_bumps.py::test_a_payment_that_waits_long_and_cannot_be_bumped_is_told",
+        ),
+    ),
+    Scenario(
+        "K13",
+        "A payment that was made anew leaves coins over",
+        "they are recorded as free before the rows let them go",
+        tests=(
+            "flows/test_leftovers.py::test_a_coin_that_a_final_payment_left_over_pays_the_next",
+            "flows/test_leftovers.py::test_a_worker_that_dies_after_the_record_leaves_nothing_strange",
+        ),
+        lacks="on a real monerod: its rebuilt payments used all their outputs in every run",
+    ),
+    Scenario(
+        "K14",
+        "A nonce was used elsewhere, and the node keeps few states",
+        "dead by the chain's final block, so that a person can decide",
+        tests=(
+            "chain/test_ethereum_wallet.py::test_a_nonce_used_in_a_final_block_is_used_for_good_though_the_node_keeps_few_states",
+            "flows/test_payments.py::test_what_a_final_block_has_spent_otherwise_is_dead_however_deep_the_node_says_it_is",
+        ),
+    ),
+    Scenario(
+        "K15",
+        "An address of the lost life is given to its owner while its deposit is judged",
+        "the deposit is the owner's",
+        tests=(
+            "flows/test_given_addresses.py::test_a_deposit_that_was_judged_as_nobodys_before_its_address_was_given_is_credited",
+            "flows/test_given_addresses.py::test_a_deposit_that_is_found_while_its_address_is_being_given_is_credited",
+        ),
+    ),
+    Scenario(
+        "K16",
+        "Clients send half a request, or nothing, by the thousand",
+        "no thread waits for them, and others are answered",
+        tests=(
+            "unit/test_arrival.py::test_a_request_is_whole_with_its_last_byte_and_not_before",
+            "api/test_front.py::test_a_deploy_does_not_wait_for_the_silent",
+        ),
+    ),
+)
