@@ -34,10 +34,11 @@ _CLEAR = update(alarm).where(_OF_SUBJECT).values(open=None, last_at=bindparam("n
 _CLEAR_ONE = _CLEAR.where(alarm.c.name == bindparam("own_name"))
 
 
-def clear_failures(tx: Tx, subject: str, last: str) -> None:
+def clear_failures(tx: Tx, subject: str, last: str | None) -> None:
     """Close what was raised of it because something failed: under an error's code, or `last`. What was found out of it
     stays open, for whoever decides about it."""
-    tx.execute(_CLEAR.where(alarm.c.name.in_(sorted({last, *codes()}))), {"own_subject": subject, "now": tx.now})
+    names = codes() if last is None else codes() | {last}
+    tx.execute(_CLEAR.where(alarm.c.name.in_(sorted(names))), {"own_subject": subject, "now": tx.now})
 
 
 def clear(tx: Tx, subject: str, name: str | None = None) -> None:

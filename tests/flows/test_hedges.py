@@ -237,15 +237,16 @@ def test_an_order_that_never_shows_is_for_a_person_and_holds_up_the_next(
     assert (house.only().state, house.only().status_reason, house.alarms()) == ("failed", "by_operator", set())
 
 
+@pytest.mark.parametrize("reason", ["exchange_unavailable", None])
 def test_an_order_that_is_unclear_after_an_outage_has_its_alarm(
-    house: House, server: Stranger, orders: KrakenOrders
+    house: House, server: Stranger, orders: KrakenOrders, reason: str | None
 ) -> None:
-    """The outage's own alarm goes, with the outage."""
+    """The outage's own alarm goes, with the outage; also where the row does not say any more what it was."""
     server.troubles[KRAKEN_PLACE] = [CUT]
     house.stock(5 * BTC)
     house.plan()
     house.work()
-    failed = {"attempts": 9, "status_reason": "exchange_unavailable"}
+    failed = {"attempts": 9, "status_reason": reason}
     house.run(lambda tx: tx.execute(update(hedge).values(failed)))
     house.run(lambda tx: alarms.raise_(tx, "exchange_unavailable", f"hedge:{house.only().id}", "t"))
     house.wait_out()
