@@ -31,6 +31,7 @@ from ledger.ids import new_id
 from ledger.money import BTC, UNITS_BOUND, XMR, Asset
 from ledger.schema import project, task
 from tests.simulation.database import MemoryDatabase
+from tests.simulation.records import KeptRecord, Shelf
 from wallets.fake import FakeAddressBook, FakeChain, FakeWallet
 from wallets.fake.addresses import MONERO_PREFIX, PREFIX, derive
 from wallets.protocol import ChainWallet, Output
@@ -93,6 +94,7 @@ class Ground:
     elsewhere: set[int] = field(default_factory=set)  #: tasks of workers that are not simulated
     chains: dict[str, bytes] = field(default_factory=dict)  #: the chains' states, pickled
     signer: dict[str, bytes] = field(default_factory=dict)  #: files of the signer's record
+    shelf: Shelf = field(default_factory=Shelf)  #: connections to the record of the run
 
 
 _made: Ground | None = None
@@ -107,8 +109,10 @@ def ground() -> Ground:
     return _made
 
 
-def services(ground: Ground, wallets: Mapping[str, ChainWallet], folder: Path) -> Services:
+def services(ground: Ground, wallets: Mapping[str, ChainWallet], folder: Path, shelf: Shelf | None = None) -> Services:
     signer = Signer(folder, MAC, CAPS, COLD, clock=lambda: ground.clock[0] / 1e6)
+    if shelf is not None:
+        signer.record = KeptRecord(signer.record, shelf)
     found = Services(ground.database, "test", BOOKS.__getitem__, MAC, signer, wallets)
     found.cold_addresses = COLD
     return found

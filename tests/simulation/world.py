@@ -63,6 +63,7 @@ class World(Machine):
         ledger.ids.source = SeededIds(f"ids {seed}", ground.database)
         crashpoint.listen(self.crashpoint)
         self.folder = ground.folder / "run"
+        ground.shelf.empty()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         for name, raw in ground.signer.items():
@@ -83,7 +84,7 @@ class World(Machine):
 
     def _services(self) -> Services:
         wallets = {name: SimWallet(self.chains[name], WALLETS[name], name) for name in self.used}
-        return ground_module.services(self.ground, wallets, self.folder)
+        return ground_module.services(self.ground, wallets, self.folder, self.ground.shelf)
 
     def _worker(self, number: int) -> Worker:
         return Worker(number, self._services(), self.ground.sagas, self)
