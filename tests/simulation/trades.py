@@ -153,6 +153,7 @@ class Trades:
                     lambda tx, i=row_id: escrow_ending.refund(tx, who, i),  # type: ignore[misc]
                 ],
                 "disputed": [
+                    lambda tx, i=row_id: escrow_funding.decide(tx, who, i, "return"),  # type: ignore[misc]
                     lambda tx, i=row_id: escrow_funding.decide(tx, who, i, "accept"),  # type: ignore[misc]
                     lambda tx, i=row_id: escrow_ending.resolve(tx, who, i, 0),  # type: ignore[misc]
                 ],
