@@ -16,7 +16,7 @@ from wallets.monero.holds import Holds
 from wallets.monero.marks import Marks
 from wallets.monero.sending import Sending
 from wallets.monero.shortage import shortage
-from wallets.protocol import SignedTransaction, TxState
+from wallets.protocol import SignedTransaction, TxState, TxStatus
 
 SAMPLE = json.loads(Path(__file__).with_name("monero_transactions.json").read_text("ascii"))["transactions"][
     "one payee"
@@ -119,6 +119,84 @@ def test_what_waits_in_the_pool_for_the_same_output_is_named() -> None:
     node = Node(is_key_image_spent={"spent_status": [2]}, get_transaction_pool={"spent_key_images": entries})
     status = sending(node).look_up(TX)
     assert (status.state, status.conflicting) == (TxState.UNKNOWN, ("aa" * 32,))
+
+
+# Rivals: what the wallet sent, and the daemon's word on what each of that spends. The tip is at height 999
+
+
+def mined(txid: str, height: int, *images: str, **fields: object) -> dict[str, object]:
+    """As a daemon that has pruned its chain answers: without the bytes, which end in proofs that it threw away."""
+    body = json.dumps({"version": 2, "vin": [{"key": {"amount": 0, "k_image": image}} for image in images]})
+    entry = {"tx_hash": txid, "as_hex": "", "pruned_as_hex": "02", "as_json": body}
+    return entry | {"in_pool": False, "block_height": height, **fields}
+
+
+def lost_to(sent: list[dict[str, Any]], images: tuple[str, ...] = IMAGES) -> tuple[TxStatus, list[list[str]]]:
+    """What is said of a payment of these outputs, all spent in the chain, and which rivals were asked about at once."""
+    asked: list[list[str]] = []
+    known = {entry["tx_hash"]: entry for entry in sent}
+
+    def get_transactions(txs_hashes: list[str], **_: object) -> dict[str, object]:
+        asked.append(txs_hashes)
+        return {
+            "txs": [known[txid] for txid in txs_hashes if txid in known],
+            "missed_tx": [txid for txid in txs_hashes if txid not in known],
+        }
+
+    listed = [{"txid": entry["tx_hash"], "height": entry["block_height"]} for entry in sent]
+    node = Node(
+        get_transactions=get_transactions,
+        get_transfers={"out": listed},
+        is_key_image_spent={"spent_status": [1] * len(images)},
+        get_last_block_header={"block_header": {"height": 999, "hash": "ff" * 32}},
+        get_height={"height": 1000},
+        refresh={},
+    )
+    status = sending(node).look_up(SignedTransaction(TXID, RAW, SAMPLE["fee_units"], images))
+    assert asked.pop(0) == [TXID]
+    return status, asked
+
+
+def number(place: int) -> str:
+    return f"{place:064x}"
+
+
+def test_a_rival_is_found_where_the_daemon_has_pruned_what_came_before_it() -> None:
+    """The bytes of the newest are there, those of the older ones are not."""
+    sent = [mined(number(1), 10, "01" * 32), mined(number(2), 990, *IMAGES, as_hex=RAW)]
+    status, _ = lost_to(sent)
+    assert (status.state, status.depth, status.conflicting) == (TxState.CONFLICTED, 10, (number(2),))
+
+
+def test_a_rival_of_any_kind_is_found_by_what_the_daemon_reads_in_it() -> None:
+    """Also among coins of ours that were mined, and payments of another time or another wallet program."""
+    odd = mined(number(1), 995, as_hex="01ff", as_json='{"version": 1, "vin": [{"gen": {"height": 995}}]}')
+    status, _ = lost_to([odd, mined(number(2), 990, "01" * 32, *IMAGES, as_hex="02" + "07" * 40)])
+    assert (status.state, status.conflicting) == (TxState.CONFLICTED, (number(2),))
+
+
+def test_rivals_are_looked_for_in_pieces_from_the_newest_on_until_each_output_has_its_own() -> None:
+    others = [mined(number(place), place, f"{place:02x}" * 32) for place in range(1, 250)]
+    _, asked = lost_to([*others, mined(number(500), 500, *IMAGES)])
+    assert [(len(txids), txids[0]) for txids in asked] == [(100, number(500))]
+    status, asked = lost_to([mined(number(900), 0, *IMAGES), *others])
+    assert (status.depth, status.conflicting) == (1000, (number(900),))
+    assert [len(txids) for txids in asked] == [100, 100, 50]
+    two = (*IMAGES, "ee" * 32)
+    status, asked = lost_to([mined(number(900), 150, *IMAGES), *others, mined(number(901), 600, two[1])], two)
+    assert (status.depth, status.conflicting) == (850, (number(900), number(901)))
+    assert [len(txids) for txids in asked] == [100, 100]
+
+
+def test_a_rival_that_left_its_block_settles_nothing() -> None:
+    with pytest.raises(NodeProtocolError, match="does not list"):
+        lost_to([mined(number(1), 990, *IMAGES, in_pool=True)])
+
+
+def test_a_transaction_that_the_daemon_does_not_read_is_not_passed_over() -> None:
+    for text in ("", "[]", '{"vin": [{"key": {}}]}'):
+        with pytest.raises(NodeProtocolError, match="cannot be read"):
+            lost_to([mined(number(1), 990, *IMAGES, as_json=text)])
 
 
 # Shortages: the chain has 100 blocks

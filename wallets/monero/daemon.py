@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -74,23 +74,30 @@ class Daemon:
 
     def whereabouts(self, txids: Iterable[str]) -> Mapping[str, Whereabouts]:
         """Where each of these is; one that is in neither pool nor chain is left out."""
-        remaining = iter(sorted(set(txids)))
-        found: dict[str, Whereabouts] = {}
-        while batch := list(islice(remaining, TRANSACTIONS_MAX)):
-            found.update(self._some(batch))
-        return found
+        return {entry.text("tx_hash"): _whereabouts(entry) for entry in self._transactions(txids)}
+
+    def find(self, txid: str) -> Record | None:
+        """monerod's record of a transaction in pool or chain, without its content; None when it is in neither."""
+        return next(self._transactions([txid]), None)
 
     def key_images(self, txid: str) -> tuple[str, ...]:
         """What a transaction in pool or chain spends, whoever made it; empty when it is in neither."""
-        path = "get_transactions"
-        answer = self._client.daemon_path(path, txs_hashes=[txid], decode_as_json=True, prune=True)
-        for entry in Record(answer, path).some_records("txs"):
-            try:
-                body = json.loads(entry.text("as_json"))
-                return tuple(str(spent["key"]["k_image"]) for spent in body["vin"] if "key" in spent)
-            except (ValueError, KeyError, TypeError):
-                raise NodeProtocolError(f"{path}: a transaction that cannot be read") from None
-        return ()
+        return next((_key_images(entry) for entry in self._transactions([txid], decoded=True)), ())
+
+    def spenders(self, key_images: Iterable[str], txids: Iterable[str]) -> Mapping[str, int]:
+        """Those of these transactions that a block holds and that spend any of these outputs: the height of each.
+
+        They are read in their order, whoever made them, and only until it is known of each output what spent it.
+        """
+        wanted, found = set(key_images), dict[str, int]()
+        for entry in self._transactions(txids, decoded=True):
+            if entry.boolean("in_pool") or wanted.isdisjoint(spent := _key_images(entry)):
+                continue
+            found[entry.text("tx_hash")] = entry.units("block_height")
+            wanted -= set(spent)
+            if not wanted:
+                break
+        return found
 
     def given_up(self, txid: str) -> bool:
         """Whether the pool has a transaction that the daemon will not mine: it was not valid when a block was made, as
@@ -112,19 +119,34 @@ class Daemon:
         except NodeNotReady:
             return False  # the chain is shorter by now
 
-    def _some(self, txids: list[str]) -> Mapping[str, Whereabouts]:
-        path = "get_transactions"
-        reply = Record(self._client.daemon_path(path, txs_hashes=txids, decode_as_json=False, prune=True), path)
-        found = {entry.text("tx_hash"): _whereabouts(entry) for entry in reply.some_records("txs")}
-        missed = set(reply.some_texts("missed_tx"))
-        if found.keys() | missed != set(txids) or found.keys() & missed:
-            raise NodeProtocolError(f"{path}: not every transaction is answered for, once")
-        return found
+    def _transactions(self, txids: Iterable[str], *, decoded: bool = False) -> Iterator[Record]:
+        """Those of these that monerod has, asked for in pieces.
+
+        Asked for without signatures and proofs (`prune`), which a pruned node lacks for most of the chain. `decoded`
+        adds monerod's own reading of the rest, which it has for transactions of every kind.
+        """
+        path, remaining = "get_transactions", iter(dict.fromkeys(txids))
+        while batch := list(islice(remaining, TRANSACTIONS_MAX)):
+            answer = self._client.daemon_path(path, txs_hashes=batch, decode_as_json=decoded, prune=True)
+            reply = Record(answer, path)
+            found = reply.some_records("txs")
+            if sorted([*(entry.text("tx_hash") for entry in found), *reply.some_texts("missed_tx")]) != sorted(batch):
+                raise NodeProtocolError(f"{path}: not every transaction is answered for, once")
+            yield from found
 
 
 def _whereabouts(entry: Record) -> Whereabouts:
     contested = entry.boolean("double_spend_seen")
     return Whereabouts(None if entry.boolean("in_pool") else entry.units("block_height"), contested)
+
+
+def _key_images(entry: Record) -> tuple[str, ...]:
+    """What a decoded transaction spends; a mined coin spends nothing."""
+    try:
+        body = json.loads(entry.text("as_json"))
+        return tuple(str(spent["key"]["k_image"]) for spent in body["vin"] if "key" in spent)
+    except (ValueError, KeyError, TypeError):
+        raise NodeProtocolError("get_transactions: a transaction that cannot be read") from None
 
 
 def _tip(header: Record) -> Tip:

@@ -6,7 +6,7 @@ payment (`failed` after 500 seconds, which it may yet recover from) is never ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ledger.errors import NodeNotReady, NodeProtocolError, TransactionRefused
 from wallets.monero.blob import read_blob
@@ -20,8 +20,8 @@ from wallets.protocol import SignedTransaction, TxState, TxStatus
 
 # What `is_key_image_spent` says of each.
 _UNSPENT, _SPENT_IN_CHAIN, _SPENT_IN_POOL = 0, 1, 2
-#: Transactions asked for at once, and how many of the wallet's newest ones are looked through for a rival.
-_CHUNK, _RIVALS_MAX = 100, 20_000
+#: How many of the wallet's newest transactions are looked through for a rival.
+_RIVALS_MAX = 20_000
 #: Reasons that monerod gives as flags of its answer.
 _FLAGS = (
     "double_spend fee_too_low invalid_input invalid_output low_mixin not_relayed overspend sanity_check_failed too_big"
@@ -46,7 +46,7 @@ class Sending:
         prepared.checked()
         if prepared.txid != tx.txid or prepared.blob != tx.raw:
             raise NodeProtocolError("the stored transaction is not the one that was prepared")
-        known = self._known(tx.txid)
+        known = self._daemon.find(tx.txid)
         if known is not None:
             self._check_tried(known)
             return
@@ -84,7 +84,7 @@ class Sending:
             return
         if status == "BUSY":
             raise NodeNotReady("monerod is catching up", reason="syncing")
-        if self._known(tx.txid) is not None:
+        if self._daemon.find(tx.txid) is not None:
             return
         flags = [name for name in _FLAGS if reply.boolean(name, default=False)]
         unspent = not any(self._spent(tx.resources))
@@ -92,7 +92,7 @@ class Sending:
         raise TransactionRefused(", ".join(flags) or status, invalid=invalid)
 
     def look_up(self, tx: SignedTransaction) -> TxStatus:
-        record = self._known(tx.txid)
+        record = self._daemon.find(tx.txid)
         if record is None:
             return self._look_up_unseen(tx)
         if record.boolean("in_pool"):
@@ -114,7 +114,7 @@ class Sending:
     def _conflict(self, tx: SignedTransaction, lost: set[str]) -> TxStatus:
         """Who spent it, and how deep. Only our keys can, so that the wallet knows of it once it has read the block."""
         self._sync.caught_up()
-        found = {record.text("tx_hash"): record.units("block_height") for record in self._spenders(lost)}
+        found = self._daemon.spenders(lost, self._own_newest_first())
         if tx.txid in found or not any(self._spent(tx.resources)):
             return TxStatus(TxState.UNKNOWN)  # a block or a reorganisation came between the questions
         if not found:
@@ -122,15 +122,12 @@ class Sending:
         depth = self._daemon.tip().height + 1 - min(found.values())
         return TxStatus(TxState.CONFLICTED, max(depth, 1), conflicting=tuple(sorted(found)))
 
-    def _spenders(self, key_images: set[str]) -> Iterator[Record]:
-        """Of the wallet's own transactions in the chain those that spend any of these, newest first."""
+    def _own_newest_first(self) -> list[str]:
+        """The wallet's own transactions in the chain: a rival is most often young, and reading ends with it."""
         params = {"out": True, "all_accounts": True}
         listing = Record(self._client.read("get_transfers", **params), "get_transfers").some_records("out")
         heights = {record.text("txid"): record.units("height") for record in listing}
-        newest = sorted(heights, key=lambda txid: -heights[txid])[:_RIVALS_MAX]
-        for record in self._transactions(newest):
-            if not record.boolean("in_pool") and key_images & set(read_blob(record.text("as_hex")).key_images):
-                yield record
+        return sorted(heights, key=lambda txid: -heights[txid])[:_RIVALS_MAX]
 
     def _pool_spenders(self, key_images: set[str]) -> tuple[str, ...]:
         if not key_images:
@@ -138,20 +135,6 @@ class Sending:
         pool = Record(self._client.daemon_path("get_transaction_pool"), "get_transaction_pool")
         entries = [e for e in pool.some_records("spent_key_images") if e.text("id_hash") in key_images]
         return tuple(sorted({txid for entry in entries for txid in entry.texts("txs_hashes")}))
-
-    def _known(self, txid: str) -> Record | None:
-        """The daemon's record of a transaction in pool or chain."""
-        return next((record for record in self._transactions([txid]) if record.text("tx_hash") == txid), None)
-
-    def _transactions(self, txids: Iterable[str]) -> Iterator[Record]:
-        wanted = list(txids)
-        for start in range(0, len(wanted), _CHUNK):
-            chunk = wanted[start : start + _CHUNK]
-            reply = Record(self._client.daemon_path("get_transactions", txs_hashes=chunk), "get_transactions")
-            found, missed = reply.some_records("txs"), reply.some_texts("missed_tx")
-            if len(found) + len(missed) != len(chunk):
-                raise NodeProtocolError("get_transactions answers for fewer transactions than asked")
-            yield from found
 
     def _spent(self, key_images: Iterable[str]) -> list[int]:
         """Unspent 0, in the chain 1, in the pool 2; for each in order."""
