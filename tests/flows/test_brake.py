@@ -90,7 +90,7 @@ def test_a_block_that_the_rows_do_not_know_yet_is_timing_for_minutes_and_no_long
     engine.funded(1_000_000)
     engine.chain.mine(1)
     missing.units = LOST
-    look(engine, 3)
+    look(engine, brake.STANDS_SEEN)
     assert paused(engine) == set()
     clock.forward(seconds=brake.STANDS_US // SECOND + 1)
     read_again(engine)
@@ -98,15 +98,31 @@ def test_a_block_that_the_rows_do_not_know_yet_is_timing_for_minutes_and_no_long
     assert paused(engine) == {("BTC", "withdrawals")}
 
 
+def test_two_looks_minutes_apart_do_not_tell_that_a_difference_stood(
+    engine: Engine, missing: Missing, clock: Clock
+) -> None:
+    """Workers that were stopped in between: two reorganisations that the rows had not read yet, each for itself."""
+    engine.funded(1_000_000)
+    for missing.units in (LOST, LOST * 20):
+        engine.chain.mine(1)
+        look(engine)
+        clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+        read_again(engine)
+    look(engine, brake.STANDS_SEEN - 3)
+    assert paused(engine) == set()
+    look(engine)
+    assert paused(engine) == {("BTC", "withdrawals")}
+
+
 def test_a_loss_that_grows_with_every_block_is_one_that_stands(engine: Engine, missing: Missing, clock: Clock) -> None:
     engine.funded(1_000_000)
-    for missing.units in (LOST, LOST - 1):
+    for missing.units in range(LOST, LOST - brake.STANDS_SEEN, -1):
         engine.chain.mine(1)
         look(engine)
     assert paused(engine) == set()
     clock.forward(seconds=brake.STANDS_US // SECOND + 1)
     read_again(engine)
-    missing.units = LOST - 2
+    missing.units -= 1
     look(engine)
     assert paused(engine) == {("BTC", "withdrawals")}
 
@@ -115,7 +131,7 @@ def test_too_little_after_too_much_begins_anew(engine: Engine, missing: Missing,
     engine.funded(1_000_000)
     engine.chain.mine(1)
     missing.units = 300
-    look(engine)
+    look(engine, brake.STANDS_SEEN)
     clock.forward(seconds=brake.STANDS_US // SECOND + 1)
     read_again(engine)
     missing.units = LOST
@@ -135,7 +151,7 @@ def test_what_an_ill_node_says_is_no_proof(engine: Engine, missing: Missing, clo
         look(engine)
     assert paused(engine) == set()
     read_again(engine, health_reason=None)
-    look(engine)
+    look(engine, brake.STANDS_SEEN)
     assert paused(engine) == {("BTC", "withdrawals")}
 
 
