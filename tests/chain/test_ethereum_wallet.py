@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from devstack.geth import Geth
-from ledger.errors import NodeNotReady, NodeUnavailable, TransactionRefused, WrongNetwork
+from devstack.programs import find
+from ledger.errors import NodeNotReady, NodeProtocolError, NodeUnavailable, TransactionRefused, WrongNetwork
 from tests.contract.ethereum_rig import AnvilRig, EthereumRig, GethRig
 from wallets.ethereum.client import RpcRefused
 from wallets.ethereum.wallet import EthereumWallet
-from wallets.protocol import Output, TxState
+from wallets.protocol import Output, Tip, TxState
 
 ETH = 10**18
+
+
+MAIN_NETWORK_GENESIS = "0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3"
+
+
+class MainNetwork(Geth):
+    """What geth has of the main network without a peer: its first block."""
+
+    def _command(self) -> list[str]:
+        return [
+            *(str(find("geth")), "--mainnet", "--datadir", str(self.folder / "data"), "--ipcdisable", "--cache", "64"),
+            *("--nodiscover", "--discovery.dns", "", "--nat", "none", "--maxpeers", "0"),
+            *("--port", "0", "--authrpc.port", "0", "--http", "--http.addr", "127.0.0.1"),
+            *("--http.port", str(self.port), "--http.api", "eth,net,web3,debug"),
+        ]
 
 
 def payee(rig: EthereumRig, units: int = ETH // 100) -> Output:
@@ -48,6 +66,26 @@ def test_the_identity_names_the_chain_the_keys_and_what_they_have_used(evm: Anvi
     evm.wallet.broadcast(last)
     evm.mine()
     assert evm.wallet.open().used == last.resources
+
+
+def test_the_main_network_is_opened_by_its_first_block(server_folder: Path) -> None:
+    """That block is older than the base fee, and nothing of the chain is final to a node that has only just begun."""
+    missing = Geth.why_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    node = MainNetwork(Path(tempfile.mkdtemp(prefix="geth-", dir=server_folder)))
+    node.start()
+    try:
+        rig = EthereumRig(node)
+        assert (rig.chain_id, rig.identity.genesis_hash) == (1, MAIN_NETWORK_GENESIS)
+        page = rig.wallet.deposits_since(None)
+        assert (page.tip, page.final_height) == (Tip(0, MAIN_NETWORK_GENESIS), None)
+        assert rig.wallet.deposits_since(page.cursor).tip == page.tip
+        with pytest.raises(NodeProtocolError, match="baseFeePerGas"):
+            rig.wallet.fee_market(6, 1)
+        rig.close()
+    finally:
+        node.stop()
 
 
 # Nodes that stop

@@ -13,7 +13,7 @@ from wallets.ethereum import blocks, locator
 from wallets.ethereum.client import RpcRefused
 from wallets.ethereum.internal import transfers_in
 from wallets.ethereum.locator import Mark
-from wallets.ethereum.reply import Log, block_of, quantity_of, receipt_of
+from wallets.ethereum.reply import Log, base_fee_of, block_of, quantity_of, receipt_of
 from wallets.ethereum.state import TIP_AGE_SECONDS_MAX, NodeState
 from wallets.ethereum.tokens import TRANSFER, transfer_call, transfers, uint_of
 
@@ -26,9 +26,9 @@ BLOCK = {
     "hash": HASH,
     "parentHash": PARENT,
     "timestamp": "0x5",
-    "baseFeePerGas": "0x7",
     "transactions": [HASH],
 }
+PRICED = BLOCK | {"baseFeePerGas": "0x7"}
 RECEIPT = {
     "transactionHash": HASH,
     "blockHash": PARENT,
@@ -54,7 +54,7 @@ def test_what_is_no_number_is_not_read_as_one(value: object) -> None:
 
 def test_a_block_and_a_receipt_are_read() -> None:
     block = block_of(BLOCK, "x")
-    assert (block.number, block.hash, block.parent, block.base_fee, block.txids) == (16, HASH, PARENT, 7, (HASH,))
+    assert (block.number, block.hash, block.parent, block.seconds, block.txids) == (16, HASH, PARENT, 5, (HASH,))
     receipt = receipt_of(RECEIPT, "x")
     assert (receipt.succeeded, receipt.fee_units, receipt.contract, receipt.to) == (True, 42_000, None, TWO)
     assert receipt.logs == (Log(ONE, (HASH,), "0x"),)
@@ -65,6 +65,14 @@ def test_a_block_without_a_field_is_an_error(name: str) -> None:
     for broken in ({k: v for k, v in BLOCK.items() if k != name}, BLOCK | {name: None}, BLOCK | {name: 5}):
         with pytest.raises(NodeProtocolError):
             block_of(broken, "x")
+
+
+def test_a_base_fee_that_is_asked_for_must_be_there() -> None:
+    """Blocks from before London have none: they can be read, and they give no price."""
+    assert base_fee_of(PRICED, "x") == 7
+    for broken in (BLOCK, BLOCK | {"baseFeePerGas": None}, BLOCK | {"baseFeePerGas": 7}, None):
+        with pytest.raises(NodeProtocolError):
+            base_fee_of(broken, "x")
 
 
 @pytest.mark.parametrize("name", RECEIPT)
@@ -256,7 +264,7 @@ class Node:
     """A healthy node of the main network, but for what the test says."""
 
     def __init__(self, **answers: Any) -> None:
-        head = BLOCK | {"number": hex(20_000_000), "timestamp": hex(int(time.time()) - 5)}
+        head = PRICED | {"number": hex(20_000_000), "timestamp": hex(int(time.time()) - 5)}
         self.answers: dict[str, Any] = {
             "eth_chainId": "0x1",
             "eth_syncing": False,
@@ -331,3 +339,11 @@ def test_the_market_leaves_room_for_the_base_fee_to_double() -> None:
     silent = state(eth_maxPriorityFeePerGas=RpcRefused("eth_maxPriorityFeePerGas", -32601, "no"))
     assert (silent.fee_market(5).rate, silent.fee_market(5).source) == (7, "fallback")
     assert silent.fee_market(100).rate == 100
+
+
+def test_a_block_without_a_base_fee_gives_no_price() -> None:
+    """Not even with a fallback: below the base fee nothing is mined."""
+    for suggested in ("0x3", RpcRefused("eth_maxPriorityFeePerGas", -32601, "no")):
+        node = state(eth_getBlockByNumber=BLOCK, eth_maxPriorityFeePerGas=suggested)
+        with pytest.raises(NodeProtocolError, match="baseFeePerGas"):
+            node.fee_market(5)

@@ -83,7 +83,6 @@ class Block:
     hash: str
     parent: str
     seconds: int  #: its time, since 1970
-    base_fee: int  #: wei per gas
     txids: tuple[str, ...]
 
 
@@ -94,9 +93,13 @@ def block_of(value: object, where: str) -> Block:
         record.hash("hash"),
         record.hash("parentHash"),
         record.quantity("timestamp"),
-        record.quantity("baseFeePerGas"),
         tuple(hash_of(item, f"{where}.transactions") for item in record.items("transactions")),
     )
+
+
+def base_fee_of(value: object, where: str) -> int:
+    """A block's price of gas, in wei. Blocks from before London have none (EIP-1559): geth leaves the field out."""
+    return Record(value, where).quantity("baseFeePerGas")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from wallets.ethereum.delegation import (
     future_code,
 )
 from wallets.ethereum.nonces import Nonce, next_nonce
-from wallets.ethereum.reply import block_of, quantity_of
+from wallets.ethereum.reply import base_fee_of, quantity_of
 from wallets.ethereum.signing import signed_bytes
 from wallets.ethereum.transaction import PLAIN_GAS, Delegation, Draft, Keys, Plan, plan, read_payload
 from wallets.protocol import Directory, Proposal, SignedTransaction, Spend
@@ -104,7 +104,7 @@ class Spending:
         latest, suggested = self._client.read_many(
             [("eth_getBlockByNumber", ["latest", False]), ("eth_maxPriorityFeePerGas", [])]
         )
-        base_fee = block_of(latest, "eth_getBlockByNumber").base_fee
+        base_fee = base_fee_of(latest, "eth_getBlockByNumber")
         if base_fee >= rate_max:
             raise WalletBusy(f"gas costs {base_fee} wei now, more than the ceiling of {rate_max}")
         tip = min(quantity_of(suggested, "eth_maxPriorityFeePerGas"), TIP_MAX, rate_max - base_fee)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from ledger.errors import NodeNotReady, NodeProtocolError, NodeUnavailable, WrongNetwork
 from wallets.ethereum.addresses import HOT_INDEX
 from wallets.ethereum.client import Call, EthereumClient, RpcRefused
-from wallets.ethereum.reply import Block, Record, block_of, quantity_of
+from wallets.ethereum.reply import Block, Record, base_fee_of, block_of, quantity_of
 from wallets.ethereum.tokens import balance_call, uint_of
 from wallets.ethereum.transaction import Keys
 from wallets.protocol import ChainBalance, FeeMarket, NodeHealth, Tip
@@ -119,7 +119,7 @@ class NodeState:
         )
         if isinstance(head, RpcRefused):
             raise head
-        base_fee = block_of(head, "eth_getBlockByNumber").base_fee
+        base_fee = base_fee_of(head, "eth_getBlockByNumber")
         if isinstance(suggested, RpcRefused):
             return FeeMarket(max(rate_fallback, base_fee), "fallback")
         return FeeMarket(2 * base_fee + quantity_of(suggested, "eth_maxPriorityFeePerGas"), "estimate")
