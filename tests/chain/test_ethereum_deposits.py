@@ -8,6 +8,7 @@ from devstack.geth import Geth
 from ledger.money import UNITS_BOUND
 from tests.contract.ethereum_rig import AnvilRig, EthereumRig, GethRig
 from wallets.ethereum.contracts import creation, encode, load
+from wallets.ethereum.tokens import TRANSFER
 from wallets.protocol import DepositStatus, Output, SeenDeposit, TxState
 
 ETH = 10**18
@@ -136,6 +137,39 @@ def test_a_token_is_doubted_where_the_node_has_forgotten_the_balance(geth: Geth)
     assert shown(rig, new) == [(rig.address(3), 5 * TOKENS, token, "")]
     assert shown(rig, old) == [(rig.address(3), 5 * TOKENS, token, "balance_unknown")]
     rig.close()
+
+
+def test_a_token_that_pays_us_as_it_is_made_is_doubted_and_stops_no_reading(evm: AnvilRig) -> None:
+    """A block before, nobody was there to say what we had. What comes later is compared again."""
+    cursor = evm.read_on().cursor
+    token = evm.deploy("GoodToken", "TOK", 6, evm.address(3), 5 * TOKENS)
+    evm.directory.contracts.add(token)
+    page = evm.read_on(cursor)
+    assert page.tip.height == evm.node.height()
+    assert [(d.address, d.units, d.token, d.suspect) for d in page.deposits] == [
+        (evm.address(3), 5 * TOKENS, token, "balance_unknown")
+    ]
+    later = evm.invoke(token, "GoodToken", "mint", evm.address(3), TOKENS)
+    assert shown(evm, later) == [(evm.address(3), TOKENS, token, "")]
+    assert evm.read_on(page.cursor).tip.height == evm.node.height()
+
+
+def test_a_token_that_answers_nothing_is_doubted_and_another_in_its_block_is_not(evm: AnvilRig) -> None:
+    """Any call makes it tell of a payment, and it gives nothing back, also when asked for a balance."""
+    good, mute = evm.token(), evm.outside_address()
+    code = f"7f{5 * TOKENS:064x}5f5273{evm.address(3)[2:]}5f7f{TRANSFER[2:]}60205fa300"
+    evm.node.rpc("anvil_setCode", mute, "0x" + code)
+    evm.directory.contracts.add(mute)
+    cursor = evm.read_on().cursor
+    claimed = evm.node.send({"to": mute})
+    paid = evm.give_tokens(good, 3, TOKENS)
+    assert evm.node.receipt(claimed)["blockHash"] == evm.node.receipt(paid)["blockHash"]
+    page = evm.read_on(cursor)
+    assert [(d.txid, d.units, d.token, d.suspect) for d in page.deposits] == [
+        (claimed, 5 * TOKENS, mute, "balance_unknown"),
+        (paid, TOKENS, good, ""),
+    ]
+    assert page.tip.height == evm.node.height()
 
 
 # The coin

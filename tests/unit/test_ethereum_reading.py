@@ -15,7 +15,7 @@ from wallets.ethereum.internal import transfers_in
 from wallets.ethereum.locator import Mark
 from wallets.ethereum.reply import Log, base_fee_of, block_of, quantity_of, receipt_of
 from wallets.ethereum.state import TIP_AGE_SECONDS_MAX, NodeState
-from wallets.ethereum.tokens import TRANSFER, transfer_call, transfers, uint_of
+from wallets.ethereum.tokens import TRANSFER, transfer_call, transfers, uint_of, uint_or_none
 
 HASH = "0x" + "ab" * 32
 PARENT = "0x" + "cd" * 32
@@ -94,6 +94,13 @@ def test_a_contract_that_answers_nothing_has_no_balance_of_zero() -> None:
     with pytest.raises(NodeProtocolError):
         uint_of("0x", "balanceOf")
     assert uint_of("0x" + "0" * 64, "balanceOf") == 0
+    assert uint_or_none("0x", "balanceOf") is None
+
+
+@pytest.mark.parametrize("answer", [None, 0, "", "no", "0x5"])
+def test_what_is_no_data_is_the_nodes_fault_and_no_contracts(answer: object) -> None:
+    with pytest.raises(NodeProtocolError):
+        uint_or_none(answer, "balanceOf")
 
 
 # Tokens

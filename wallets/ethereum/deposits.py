@@ -23,7 +23,7 @@ from wallets.ethereum.locator import Mark, read, thinned, written
 from wallets.ethereum.nonces import used_nonces
 from wallets.ethereum.reply import Record
 from wallets.ethereum.state import final_height, latest
-from wallets.ethereum.tokens import balance_call, uint_of
+from wallets.ethereum.tokens import balance_call, uint_or_none
 from wallets.ethereum.transaction import Keys, resource
 from wallets.protocol import DepositPage, DepositStatus, Directory, SeenDeposit, SeenSpend, Tip
 
@@ -178,12 +178,18 @@ class Deposits:
         answers = self._client.try_many(calls)
         odd = {}
         for place, (key, change) in enumerate(told.items()):
-            before, after = answers[2 * place : 2 * place + 2]
-            if isinstance(before, RpcRefused) or isinstance(after, RpcRefused):
-                odd[key] = "balance_unknown"  # the node does not keep the state of that block any more
-            elif uint_of(after, "balanceOf") - uint_of(before, "balanceOf") != change:
+            before, after = (_balance(answer) for answer in answers[2 * place : 2 * place + 2])
+            if before is None or after is None:
+                odd[key] = "balance_unknown"
+            elif after - before != change:
                 odd[key] = "balance_mismatch"
         return odd
+
+
+def _balance(answer: object) -> int | None:
+    """None when it cannot be known: the node does not keep the state of that block any more, the contract refuses to
+    say, or there was none yet. One token's contract must not stop the reading of all else."""
+    return None if isinstance(answer, RpcRefused) else uint_or_none(answer, "balanceOf")
 
 
 @lru_cache(maxsize=65_536)  # exchanges and big tokens are in every block, and each checksum is a hash

@@ -30,10 +30,16 @@ def balance_call(contract: str, holder: str, at: object) -> Call:
 
 def uint_of(value: object, where: str) -> int:
     """A uint256 that a contract gave back. A contract without code gives back nothing, which is not zero."""
-    data = data_of(value, where)
-    if len(data) < 2 + _WORD:
+    units = uint_or_none(value, where)
+    if units is None:
         raise NodeProtocolError(f"{where} is not a number of 32 bytes")
-    return int(data[2 : 2 + _WORD], 16)
+    return units
+
+
+def uint_or_none(value: object, where: str) -> int | None:
+    """As `uint_of`, with None for what is no uint256, where that is the contract's fault and not the node's."""
+    data = data_of(value, where)
+    return int(data[2 : 2 + _WORD], 16) if len(data) >= 2 + _WORD else None
 
 
 def transfers(logs: Sequence[Log]) -> Iterable[tuple[int, str, str, str, int]]:
