@@ -1,4 +1,4 @@
-"""Opening and reading on where a node says less than others do: blocks of long ago, no finality."""
+"""Opening and reading on where a node says less than others do: blocks of long ago, no finality, no traces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledger.errors import NodeProtocolError
+from ledger.errors import NodeProtocolError, NodeUnavailable
 from wallets.ethereum.client import RpcRefused
 from wallets.ethereum.keys import EthereumKeys
 from wallets.ethereum.wallet import EthereumWallet
@@ -124,6 +124,10 @@ def wallet(node: Node, start_block: int | None = 2) -> EthereumWallet:
     return EthereumWallet(node, KEYS, Nobody(), 1, start_block=start_block)  # type: ignore[arg-type]
 
 
+def no_answer(method: str) -> NodeUnavailable:
+    return NodeUnavailable(f"{method}: no answer from the Ethereum node at localhost:8545 (timed out)")
+
+
 # Blocks from before London
 
 
@@ -143,3 +147,55 @@ def test_a_first_reading_goes_over_blocks_without_a_base_fee(start_block: int | 
 def test_without_a_base_fee_nothing_is_proposed() -> None:
     with pytest.raises(NodeProtocolError, match="baseFeePerGas"):
         wallet(Node(london=4)).propose(Spend((), call=Call(CONTRACT, "0x")), 1, 100)
+
+
+# Traces
+
+
+def heights(node: Node) -> list[int]:
+    """Where a page finds what the contract sent on."""
+    page = wallet(node).deposits_since(None)
+    assert page.tip.hash == named(node.length)
+    return [int(deposit.txid[4:], 16) for deposit in page.deposits]
+
+
+def test_what_contracts_send_on_is_found_where_the_node_traces() -> None:
+    assert heights(Node()) == [2, 3]
+
+
+def test_a_tip_that_takes_too_long_to_trace_hides_no_other_block() -> None:
+    method = "debug_traceBlockByNumber"
+    assert heights(Node(**{method: no_answer(method)})) == [2, 3]
+
+
+def test_a_node_that_takes_too_long_over_each_trace_is_read_on_without() -> None:
+    methods = ("debug_traceBlockByNumber", "debug_traceBlockByHash")
+    assert heights(Node(**{method: no_answer(method) for method in methods})) == []
+
+
+def test_a_node_that_goes_away_over_a_trace_is_not_read_on() -> None:
+    methods = ("debug_traceBlockByNumber", "debug_traceBlockByHash", "eth_getBlockByHash")
+    with pytest.raises(NodeUnavailable):
+        wallet(Node(**{method: no_answer(method) for method in methods})).deposits_since(None)
+    with pytest.raises(NodeUnavailable):
+        wallet(Node(any=no_answer("any"))).deposits_since(None)
+
+
+def test_a_node_without_traces_is_asked_for_one_once(caplog: pytest.LogCaptureFixture) -> None:
+    methods = ("debug_traceBlockByNumber", "debug_traceBlockByHash")
+    node = Node(**{method: RpcRefused(method, -32601, "the method does not exist") for method in methods})
+    assert heights(node) == []
+    assert len([method for method in node.asked if method.startswith("debug_")]) == 1
+    assert [record.message for record in caplog.records if "offers no traces" in record.message]
+
+
+def test_one_trace_that_is_refused_does_not_end_the_tracing() -> None:
+    """The state of an old block is forgotten, that of the next one is there."""
+
+    class Forgetful(Node):
+        def debug_traceBlockByHash(self, name: str, tracer: object) -> Any:
+            if name == named(2):
+                return RpcRefused("debug_traceBlockByHash", -32000, "required historical state unavailable")
+            return super().debug_traceBlockByHash(name, tracer)
+
+    assert heights(Forgetful()) == [3]

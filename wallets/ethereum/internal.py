@@ -22,6 +22,7 @@ _TRACER = {"tracer": "callTracer", "tracerConfig": {"withLog": False}}
 _PAYS = frozenset({"CALL", "SELFDESTRUCT"})
 #: Frames of one transaction that are looked at: more than the gas of a block pays for.
 _FRAMES_MAX = 1_000_000
+_NO_SUCH_METHOD = -32601
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +37,25 @@ class InternalTransfer:
 
 
 class Internal:
-    """Traces where the node offers them. `offered` is settled at the first question."""
+    """Traces where the node offers them: it is asked for them until it says that it knows no such method."""
 
     def __init__(self, client: EthereumClient, *, wanted: bool) -> None:
         self._client = client
-        self._offered: bool | None = None if wanted else False
-
-    def offered(self) -> bool:
-        """Whether the node traces; asked once."""
-        if self._offered is None:
-            try:
-                self._client.read("debug_traceBlockByNumber", "latest", _TRACER)
-                self._offered = True
-            except RpcRefused as refusal:
-                # Genesis cannot be traced; that is no sign of a method that is missing.
-                self._offered = refusal.rpc_code != -32601
-                if not self._offered:
-                    _log.warning("the node offers no traces: coins sent by contracts are found by the balance sync")
-        return self._offered
+        self._asked = wanted
 
     def of_block(self, block_hash: str, txids: tuple[str, ...]) -> list[InternalTransfer]:
-        """What contracts sent on in one block; nothing where the node cannot say any more (it keeps the state of the
-        last 128 blocks unless it is an archive): the balance sync finds what is missed."""
-        if not self.offered():
+        """What contracts sent on in one block; nothing where the node does not trace, takes too long over it, or cannot
+        say any more (it keeps the state of the last 128 blocks unless it is an archive): the balance sync finds what
+        is missed. Raises `NodeUnavailable` when the node answers nothing else either."""
+        if not self._asked:
             return []
         try:
             answer = self._client.read("debug_traceBlockByHash", block_hash, _TRACER)
         except (RpcRefused, NodeUnavailable) as error:
+            if isinstance(error, RpcRefused) and error.rpc_code == _NO_SUCH_METHOD:
+                self._asked = False
+                _log.warning("the node offers no traces: coins sent by contracts are found by the balance sync")
+                return []
             # A node that does answer other questions has not gone away over this one: one heavy block must not stop
             # the reading of all that follow.
             if self._client.read("eth_getBlockByHash", block_hash, False) is None:
