@@ -15,7 +15,10 @@ from devstack.monero_wallet import MoneroWalletRpc
 from ledger.errors import InsufficientHotFunds, NodeProtocolError, NodeUnavailable, TransactionRefused
 from tests.contract.fault_proxy import FaultProxy
 from tests.contract.monero_rig import WALLET_PASSWORD, MoneroGround, MoneroRig
+from wallets.monero.client import MoneroClient
+from wallets.monero.marks import Marks
 from wallets.monero.prepared import Prepared
+from wallets.monero.sending import Sending
 from wallets.protocol import Output, TxState
 
 XMR = 10**12
@@ -183,6 +186,32 @@ def test_the_loser_of_two_that_share_an_output_is_conflicted(rig: MoneroRig) -> 
         rig.wallet.broadcast(loser)
     status = rig.status(loser)
     assert (status.state, status.depth, status.conflicting) == (TxState.CONFLICTED, 3, (winner.txid,))
+
+
+class PrunedNode(MoneroClient):
+    """The node's answers about transactions as a pruned one gives them. Really pruned is only what lies 5,500 blocks
+    deep; a node that has everything answers `prune` in the same form, with `as_hex` empty."""
+
+    def daemon_path(self, path: str, **params: object) -> Any:
+        return super().daemon_path(path, **params | ({"prune": True} if path == "get_transactions" else {}))
+
+
+def test_a_conflict_is_judged_by_a_pruned_node_and_past_payments_of_other_kinds(rig: MoneroRig) -> None:
+    """Somebody used the same wallet by hand, with an unlock time, which this engine never sets."""
+    fund(rig, 1)
+    winner, loser = rig.make(payee(rig)), rig.make(payee(rig))
+    rig.wallet.broadcast(winner)
+    rig.mine(10)
+    client = PrunedNode(rig.ground.wallet_rpc.url, rig.node.url, rig.name, WALLET_PASSWORD)
+    by_pruned_node = Sending(client, Marks(client)).look_up(loser)
+    expected = (TxState.CONFLICTED, 10, (winner.txid,))
+    assert (by_pruned_node.state, by_pruned_node.depth, by_pruned_node.conflicting) == expected
+    output = payee(rig)
+    locked = [{"address": output.address, "amount": output.units}]
+    rig.rpc("transfer", destinations=locked, account_index=0, unlock_time=rig.node.height() + 20)
+    rig.mine()
+    status = rig.status(loser)
+    assert (status.state, status.depth, status.conflicting) == (TxState.CONFLICTED, 11, (winner.txid,))
 
 
 def test_bytes_and_metadata_of_two_payments_are_not_mixed(rig: MoneroRig) -> None:
