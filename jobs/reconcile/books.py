@@ -10,6 +10,7 @@ from sqlalchemy import Row, select
 
 from jobs import holdings
 from jobs.assets import on_chain
+from jobs.backup import quarantine
 from jobs.payment import books as payment_books
 from jobs.payment.contents import OUTWARD
 from jobs.services import chain_row
@@ -107,8 +108,15 @@ def _asset(tx: Tx, chain: str, found: Row[Any], asked: set[int] | None, most: in
 def _uncredited(tx: Tx, chain: str, code: str) -> list[tuple[str, int, int | None]]:
     d = deposit.c
     coming = (d.chain == chain) & (d.asset == code) & (d.credited == 0) & (d.seen == "confirmed")
-    query = select(d.output_key, d.units, address.c.idx).outerjoin(address, address.c.id == d.address_id)
-    return [(row.output_key, row.units, row.idx) for row in tx.all(query.where(coming).order_by(d.id))]
+    query = select(d.output_key, d.units, d.address, address.c.idx).outerjoin(address, address.c.id == d.address_id)
+    return [(row.output_key, row.units, _place(tx, chain, row)) for row in tx.all(query.where(coming).order_by(d.id))]
+
+
+def _place(tx: Tx, chain: str, row: Row[Any]) -> int | None:
+    """Where a deposit lies, by the same rule as the books will have it once it is booked: nobody's address may be one
+    of an index that a restore set aside."""
+    found: int | None = row.idx
+    return quarantine.place_of(tx, chain, row.address) if found is None else found
 
 
 def _touched(underway: Sequence[Underway]) -> set[int]:
@@ -121,10 +129,11 @@ def _suspect(tx: Tx, chain: str, code: str) -> dict[int | None, int]:
     d = deposit.c
     odd = (d.chain == chain) & (d.asset == code) & (d.credited == 1) & d.suspect.is_not(None)
     suspense = select(ledger_account.c.id).where(ledger_account.c.kind == "suspense")
-    query = select(d.units, address.c.idx).outerjoin(address, address.c.id == d.address_id)
+    query = select(d.units, d.address, address.c.idx).outerjoin(address, address.c.id == d.address_id)
     found: dict[int | None, int] = {}
     for row in tx.all(query.where(odd, d.credited_to.in_(suspense))):
-        found[row.idx] = found.get(row.idx, 0) + row.units
+        place = _place(tx, chain, row)
+        found[place] = found.get(place, 0) + row.units
     return found
 
 
@@ -151,12 +160,15 @@ def credited(tx: Tx, chain: str, keys: Sequence[str]) -> set[tuple[str, str]]:
 
 
 def places_of(tx: Tx, chain: str, texts: Collection[str]) -> dict[str, int]:
-    """The index of each of these addresses that is ours."""
+    """The index of each of these addresses that is ours, those that a restore set aside included."""
     wanted = sorted(texts)
     found: dict[str, int] = {}
     for start in range(0, len(wanted), 500):
         part = (address.c.chain == chain) & address.c.address.in_(wanted[start : start + 500])
         found |= {row.address: row.idx for row in tx.all(select(address.c.address, address.c.idx).where(part))}
+    for text in wanted:
+        if text not in found and (aside := quarantine.place_of(tx, chain, text)) is not None:
+            found[text] = aside
     return found
 
 

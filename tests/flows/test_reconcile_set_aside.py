@@ -1,0 +1,79 @@
+"""Books and chain after a restore: what comes to an address of the life that was lost lies where it lies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from sqlalchemy import select, update
+
+from jobs.backup import quarantine
+from jobs.reconcile import books, brake
+from jobs.reconcile.chain import look_at
+from jobs.saga import SECOND
+from ledger.db import Tx
+from ledger.money import UNITS_BOUND
+from ledger.schema import deposit, index_counter, pause
+from tests.clock import Clock
+from tests.flows.ethereum_engine import ETHER, EthereumEngine
+
+TOKENS = 5_000_000
+
+
+def restored(ethereum: EthereumEngine) -> int:
+    """A quarantine that began and was lifted; the first index that it set aside."""
+
+    def unit(tx: Tx) -> int:
+        counter = index_counter.c
+        first = tx.value(select(counter.next_index).where(counter.chain == "ethereum"))
+        begun = quarantine.Beginning("bk", tx.now, defaultdict(lambda: "survived"), "operator:ann", 20)
+        quarantine.begin(tx, begun, defaultdict(lambda: ethereum.books))
+        quarantine.end(tx, "ethereum", "operator:ann", "compared")
+        return int(first)
+
+    return ethereum.database.run(unit, "test_restore")
+
+
+def look(ethereum: EthereumEngine, clock: Clock) -> list[int]:
+    """The brake's two looks at a difference; what is unexplained in each asset after them."""
+    for _ in range(2):
+        ethereum.run_task("reconcile")
+        clock.forward(seconds=brake.AGAIN_US // SECOND)
+    ethereum.run_task("sync")
+    assert (ethereum.rows(pause), ethereum.alarms()) == ([], set())
+    return [each.report.unexplained_units for each in look_at(ethereum.services, "ethereum")]
+
+
+def test_what_comes_to_an_address_that_was_set_aside_is_neither_missing_nor_too_much(
+    ethereum: EthereumEngine, clock: Clock
+) -> None:
+    slowly = {"deposit_tiers": ((UNITS_BOUND, 3),), "sweep_minimum_units": UNITS_BOUND - 1}
+    ethereum.add_token("GOOD", **slowly)
+    ethereum.set_policy(**slowly)
+    first = restored(ethereum)
+    coin, token = ethereum.keys.address(first + 3), ethereum.keys.address(first + 4)
+    ethereum.node.pay(coin, ETHER)
+    ethereum.call(ethereum.contracts["GOOD"], "GoodToken", "transfer", token, TOKENS)
+    ethereum.node.mine(1)
+    assert look(ethereum, clock) == [0, 0], "in a block that the rows do not know"
+    ethereum.run_task("scan")
+    assert [(row.seen, row.credited, row.address_id) for row in ethereum.deposits()] == [("confirmed", 0, None)] * 2
+    assert look(ethereum, clock) == [0, 0], "on its way"
+    ethereum.mine(3)
+    assert [(row.state, row.status_reason) for row in ethereum.deposits()] == [("held", "unknown_address")] * 2
+    assert look(ethereum, clock) == [0, 0], "booked"
+    assert (ethereum.held(first + 3), ethereum.held(first + 4, "GOOD")) == (ETHER, TOKENS)
+    ethereum.agree()
+
+
+def test_a_doubt_about_such_a_deposit_is_about_its_own_index(ethereum: EthereumEngine) -> None:
+    first = restored(ethereum)
+    ethereum.pay(ethereum.keys.address(first), ETHER)
+    odd = update(deposit).values(suspect="balance_mismatch")
+    ethereum.database.run(lambda tx: tx.execute(odd), "test_doubt")
+    [found] = ethereum.database.read(lambda tx: books.read(tx, "ethereum", apart=True)).assets
+    assert found.suspect == {first: ETHER}
+
+
+def test_without_a_restore_no_address_made_ahead_of_use_is_anybodys(ethereum: EthereumEngine) -> None:
+    text = ethereum.keys.address(99)
+    assert ethereum.database.read(lambda tx: books.places_of(tx, "ethereum", {text, ethereum.hot})) == {ethereum.hot: 0}
