@@ -75,12 +75,18 @@ def begin_(record_lost: bool, skip_indices: int, actor: str) -> None:
 @click.option("--asset", required=True, help="What the address was given out for.")
 @acting
 def give(address: str, account: str, asset: str, actor: str) -> None:
-    """Say that ADDRESS, given out after the backup was made, is ACCOUNT's: what came there, and will, is credited."""
+    """Say that ADDRESS, given out after the backup was made, is ACCOUNT's: what came there, and will, is credited.
+
+    Deposits that somebody has decided about stay where they are. Those that are held because the chain's stories about
+    them differ are still to be decided: `coffer deposits resolve`.
+    """
     services = open_services()
-    credited = assign.give(services, address, account, asset, actor)
-    click.echo(f"{address} is of {account}; {len(credited)} deposits credited")
-    for public_id in credited:
+    given = assign.give(services, address, account, asset, actor)
+    click.echo(f"{address} is of {account}; {len(given.credited)} deposits credited")
+    for public_id in given.credited:
         click.echo(f"  {public_id}")
+    for public_id in given.doubtful:
+        click.echo(f"  {public_id} stays held, as its stories differ: `coffer deposits resolve` once you have looked")
 
 
 def compare_all(settings: Settings, as_json: bool = False) -> bool:

@@ -194,7 +194,8 @@ def _contested(services: Services, wallet: ChainWallet, chain: str) -> list[Find
 def _deposits(tx: Tx, row: Row[Any], chain: str) -> list[Finding]:
     """What came to indices that were given out since, whose owners are not known here."""
     d = deposit.c
-    query = select(deposit).where(d.chain == chain, d.address_id.is_(None), d.created_at >= row.restored_at)
+    nobodys = (d.chain == chain) & d.address_id.is_(None) & d.account_id.is_(None)
+    query = select(deposit).where(nobodys, d.created_at >= row.restored_at)
     told = "came to an address that was given out after the backup; `coffer quarantine give` says whose it is"
     return [
         Finding("deposit", found.address, f"{found.public_id}: {found.units} units of {found.asset} {told}", False)
