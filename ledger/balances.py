@@ -12,7 +12,8 @@ from ledger.postings import DEBIT_NORMAL
 from ledger.schema import GUARDED_KINDS, HOUSE_KINDS, balance, ledger_account, posting, snapshot, transfer
 from ledger.types import total
 
-#: A snapshot leaves out what is younger: an older posting id may still be uncommitted beside it.
+#: A snapshot leaves out what is younger: an INSERT that is running may have an older posting id, and no row yet. Where
+#: there is a row, `take_snapshots` waits for it.
 SNAPSHOT_AGE_US = 10 * 60 * 1_000_000
 
 
@@ -71,6 +72,8 @@ _CREDITED, _DEBITED = (
     select(total(posting.c.units)).where(column == bindparam("own_id"), _WITHIN)
     for column in (posting.c.credit_id, posting.c.debit_id)
 )
+#: A locking read sees what is not committed, and waits until it is, or is undone. SQLite has one writer: this one.
+_CREDITED_BY_ALL, _DEBITED_BY_ALL = (query.with_for_update(read=True) for query in (_CREDITED, _DEBITED))
 
 
 def _moved(tx: Tx, ledger_account_id: int, after: int, until: int | None) -> int:
@@ -78,8 +81,18 @@ def _moved(tx: Tx, ledger_account_id: int, after: int, until: int | None) -> int
     return int(tx.value(_CREDITED, given) or 0) - int(tx.value(_DEBITED, given) or 0)
 
 
+def _moved_by_all(tx: Tx, ledger_account_id: int, after: int, until: int) -> int:
+    """As `_moved`, once every transaction has ended that has postings in there."""
+    given = {"own_id": ledger_account_id, "after": after, "until": until}
+    return int(tx.value(_CREDITED_BY_ALL, given) or 0) - int(tx.value(_DEBITED_BY_ALL, given) or 0)
+
+
 def take_snapshots(tx: Tx) -> int:
-    """Write a snapshot of every house account up to the newest posting that is old enough; how many were written."""
+    """Write a snapshot of every house account up to the newest posting that is old enough; how many were written.
+
+    Waits for postings with older ids that are not committed yet, however long ago they were made: a snapshot that had
+    left one out would leave it out for ever.
+    """
     p = posting.c
     old = select(func.max(p.id)).join(transfer, transfer.c.id == p.transfer_id)
     until = tx.value(old.where(transfer.c.created_at < tx.now - SNAPSHOT_AGE_US))
@@ -92,7 +105,7 @@ def take_snapshots(tx: Tx) -> int:
         if after >= until:
             continue
         values = {"ledger_account_id": row.id, "posting_id": until, "created_at": tx.now}
-        tx.execute(insert(snapshot).values(values | {"units": units + _moved(tx, row.id, after, until)}))
+        tx.execute(insert(snapshot).values(values | {"units": units + _moved_by_all(tx, row.id, after, until)}))
         tx.execute(delete(snapshot).where(snapshot.c.ledger_account_id == row.id, snapshot.c.posting_id < after))
         written += 1
     return written

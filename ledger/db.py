@@ -34,6 +34,12 @@ UNIT_TRIES_MAX = 6
 #: Seconds a statement waits for another writer's lock.
 LOCK_WAIT_SECONDS = 10
 
+#: Seconds after which MariaDB rolls a transaction back whose process sends nothing: a worker that was stopped inside it
+#: would keep its locks, and its postings unseen, for as long as it sleeps. Who has written nothing gets longer: it may be
+#: at work on what it read, but it may hold locks too.
+IDLE_WRITER_SECONDS = 60
+IDLE_READER_SECONDS = 300
+
 Wake = tuple[str, int]
 
 
@@ -305,6 +311,9 @@ def _prepare_mariadb(raw: Any, _record: Any) -> None:
         cursor.execute(
             "SET SESSION sql_mode='STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
             f"SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}, SESSION time_zone='+00:00'"
+            # MySQL has no such variables, and takes what is for MariaDB 10.3.2 and later as a comment.
+            f" /*M!100302 , SESSION idle_write_transaction_timeout={IDLE_WRITER_SECONDS},"
+            f" SESSION idle_readonly_transaction_timeout={IDLE_READER_SECONDS} */"
         )
 
 

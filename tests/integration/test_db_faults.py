@@ -159,6 +159,30 @@ def test_a_connection_killed_inside_a_unit_is_a_new_try(maria: Books) -> None:
     maria.check()
 
 
+def test_a_fresh_connection_may_sleep_in_a_transaction_for_a_while_only(maria: Books) -> None:
+    """What has written, for less than a snapshot waits; the server counts locks without a write as reading."""
+    maria.database.engine.dispose()
+    limits = maria.database.read(lambda tx: tx.all(text("SHOW SESSION VARIABLES LIKE 'idle%transaction_timeout'")))
+    assert {name: int(value) for name, value in limits} == {
+        "idle_transaction_timeout": 0,
+        "idle_write_transaction_timeout": 60,
+        "idle_readonly_transaction_timeout": 300,
+    }
+    assert db.IDLE_READER_SECONDS * 1_000_000 < balances.SNAPSHOT_AGE_US
+
+
+def test_a_lock_of_who_sleeps_without_having_written_ends(maria: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "IDLE_READER_SECONDS", 1)
+    ann = maria.account(5)
+    [row_id] = balance_rows(maria, [ann])
+    maria.database.engine.dispose()
+    with maria.database.engine.connect() as holder:
+        holder.execute(select(balance).where(balance.c.ledger_account_id == row_id).with_for_update())
+        maria.fund(ann, 10)
+        holder.invalidate()
+    assert maria.units(ann) == 15
+
+
 def kill_own(database: Database, tx: Tx) -> None:
     number = tx.value(text("SELECT CONNECTION_ID()"))
     with database.engine.connect() as other:

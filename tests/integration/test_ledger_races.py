@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,9 @@ from sqlalchemy import select
 from jobs import addresses, transfers, withdrawal
 from jobs.payment import batch
 from jobs.payment.batch import Group, Plan
-from ledger import accounts, balances, holds, postings
+from ledger import accounts, balances, db, holds, postings
 from ledger.db import Tx
-from ledger.errors import InsufficientFunds, LimitExceeded, ReferenceExists, Refused, StateConflict
+from ledger.errors import CommitUnknown, InsufficientFunds, LimitExceeded, ReferenceExists, Refused, StateConflict
 from ledger.money import BTC
 from ledger.postings import Leg
 from ledger.schema import balance, index_counter, ledger_account, payment_item
@@ -255,6 +256,81 @@ def test_a_snapshot_does_not_step_over_an_open_transaction(books: Books) -> None
         database.run(balances.take_snapshots, "test_snapshot")
     open_connection.close()
     assert_house_sums(database)
+    books.check()
+
+
+def test_a_snapshot_waits_for_an_older_posting_that_is_not_committed(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago both were made: no age tells that a transaction has ended."""
+    if books.database.sqlite:
+        pytest.skip("SQLite has one writer: ids are committed in order")
+    monkeypatch.setattr(balances, "SNAPSHOT_AGE_US", -1)
+    database, legs = books.database, [Leg(TREASURY, accounts.house("capital"), 7)]
+    books.post(unique(), legs)
+    with ThreadPoolExecutor(1) as pool, database.engine.connect() as connection:
+        with connection.begin():
+            tx = Tx(connection, database.now(), sqlite=False)
+            postings.post(tx, unique(), "test", "BTC", legs, ("test", 1))
+            books.post(unique(), legs)  # commits with a younger id
+            taken = pool.submit(database.run, balances.take_snapshots, "test_snapshot")
+            with pytest.raises(TimeoutError):
+                taken.result(1)
+        assert taken.result(60)
+    assert_house_sums(database)
+    books.check()
+
+
+def test_who_sleeps_inside_a_transaction_is_rolled_back_and_does_it_again(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is stopped there holds up nobody for long, and neither loses nor doubles anything."""
+    if books.database.sqlite:
+        pytest.skip("SQLite has no server that could roll a sleeper back")
+    monkeypatch.setattr(db, "IDLE_WRITER_SECONDS", 1)
+    monkeypatch.setattr(balances, "SNAPSHOT_AGE_US", -1)
+    database, ann, key, runs = books.database, books.account(1), unique(), []
+    database.engine.dispose()
+    asleep, awake = threading.Event(), threading.Event()
+
+    def unit(tx: Tx) -> None:
+        runs.append(1)
+        postings.post(tx, key, "test", "BTC", [Leg(TREASURY, (ann, "available"), 7)], ("test", 1))
+        asleep.set()
+        assert awake.wait(120)
+        postings.post(tx, f"{key}b", "test", "BTC", [Leg(TREASURY, (ann, "available"), 70)], ("test", 1))
+
+    with ThreadPoolExecutor(1) as pool:
+        sleeper = pool.submit(database.run, unit, "test_unit")
+        try:
+            assert asleep.wait(60)
+            books.fund(ann, 3)  # the sleeper has locked this balance
+            assert database.run(balances.take_snapshots, "test_snapshot")
+        finally:
+            awake.set()
+        sleeper.result(60)
+    assert len(runs) == 2
+    assert_house_sums(database)
+    assert books.units(ann) == 1 + 3 + 77
+    books.check()
+
+
+def test_who_sleeps_before_his_commit_hears_that_nobody_knows(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has rolled it back by then: whoever reads again finds nothing, and does it anew."""
+    if books.database.sqlite:
+        pytest.skip("SQLite has no server that could roll a sleeper back")
+    monkeypatch.setattr(db, "IDLE_WRITER_SECONDS", 1)
+    ann, key = books.account(), unique()
+    books.database.engine.dispose()
+
+    def unit(tx: Tx) -> None:
+        postings.post(tx, key, "test", "BTC", [Leg(TREASURY, (ann, "available"), 7)], ("test", 1))
+        time.sleep(2)
+
+    with pytest.raises(CommitUnknown):
+        books.database.run(unit, "test_unit")
+    assert books.units(ann) == 0
+    assert books.move(books.account(9), ann, 7, key)
     books.check()
 
 
