@@ -122,11 +122,15 @@ def faults(tx: Tx) -> list[str]:
     query = select(a.id, a.account_id, a.kind, a.asset, balance.c.units).outerjoin(
         balance, balance.c.ledger_account_id == a.id
     )
-    for row in tx.execute(query):
-        expected = sums.pop(row.id, 0) * (-1 if row.kind in DEBIT_NORMAL else 1)
+    for row in tx.all(query):
+        credited = sums.pop(row.id, 0)
+        expected = credited * (-1 if row.kind in DEBIT_NORMAL else 1)
         if row.kind in GUARDED_KINDS and row.units != expected:
             found.append(f"account {row.account_id} {row.kind} {row.asset}: balance {row.units}, postings {expected}")
         if row.kind in GUARDED_KINDS and expected < 0:
             found.append(f"account {row.account_id} {row.kind} {row.asset}: negative {expected}")
+        if row.kind in HOUSE_KINDS and (told := summed(tx, row.id)) != credited:
+            where = f"account {row.account_id} {row.kind} {row.asset}"
+            found.append(f"{where}: {told} from its snapshot, postings {credited}")
     found += [f"postings of unknown ledger account {row_id}" for row_id in sums]
     return found

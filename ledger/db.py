@@ -35,8 +35,8 @@ UNIT_TRIES_MAX = 6
 LOCK_WAIT_SECONDS = 10
 
 #: Seconds after which MariaDB rolls a transaction back whose process sends nothing: a worker that was stopped inside it
-#: would keep its locks, and its postings unseen, for as long as it sleeps. Who has written nothing gets longer: it may be
-#: at work on what it read, but it may hold locks too.
+#: would keep its locks, and its postings unseen, for as long as it sleeps. One that has written nothing may take
+#: longer, for its process may be at work on what it read; but not for ever, for it may hold locks.
 IDLE_WRITER_SECONDS = 60
 IDLE_READER_SECONDS = 300
 

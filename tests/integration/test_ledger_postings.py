@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from jobs import withdrawal
 from ledger import accounts, balances, holds, postings
@@ -234,6 +234,31 @@ def test_a_snapshot_leaves_out_what_is_young(books: Books) -> None:
     books.account(100)
     assert books.database.run(balances.take_snapshots, "test_snapshot") == 0
     assert books.database.read(lambda tx: tx.value(select(func.count()).select_from(snapshot))) == 0
+
+
+@pytest.mark.parametrize("off", [1, -1])
+def test_a_snapshot_that_the_postings_contradict_is_a_fault(
+    books: Books, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    """It stepped over a posting, or somebody else wrote it."""
+    monkeypatch.setattr(balances, "SNAPSHOT_AGE_US", -1)
+    books.account(100)
+    assert books.database.run(balances.take_snapshots, "test_snapshot")
+    books.account(10)
+    assert books.database.read(balances.faults) == []
+
+    def wrong(tx: Tx) -> None:
+        [row_id] = accounts.find(tx, [TREASURY], "BTC").values()
+        last = tx.value(select(func.max(posting.c.id)))
+        values = {"ledger_account_id": row_id, "posting_id": last, "units": -110 + off, "created_at": tx.now}
+        tx.execute(insert(snapshot).values(values))
+
+    books.database.run(wrong, "test_wrong")
+    [fault] = books.database.read(balances.faults)
+    assert fault.endswith(f"treasury_hot BTC: {-110 + off} from its snapshot, postings -110")
+    books.database.run(lambda tx: tx.execute(delete(snapshot)), "test_anew")
+    assert books.database.run(balances.take_snapshots, "test_snapshot")
+    books.check()
 
 
 # Requests
