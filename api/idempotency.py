@@ -32,7 +32,8 @@ _FILL = update(idempotency).where(_OURS).values({name: bindparam(name) for name 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One request's right to its key. The key belongs to the project and so survives a rotation of API keys."""
+    """One request's right to its key. The key belongs to the project, and its answer to the person who asked (an API
+    key's holder): both survive a rotation of API keys."""
 
     project_id: int
     key: str
@@ -60,7 +61,10 @@ class Claim:
         if row is None or row.status is None:
             return None
         if row.request_hash != self.request_hash:
-            raise Problem("idempotency_key_reused", "the key was first used with another method, path or body")
+            raise Problem(
+                "idempotency_key_reused",
+                "the key was first used by another person, or with another method, path or body",
+            )
         return Stored(row.status, bytes(row.body), row.headers, replayed=True)
 
     def store(self, tx: Tx, answer: Answer) -> Stored:
@@ -71,13 +75,14 @@ class Claim:
         return stored
 
 
-def claim(project_id: int, key: str | None, method: str, path: str, value: Any) -> Claim:
-    """Raises `Problem` 400 when the header is missing or malformed."""
+def claim(project_id: int, holder: str, key: str | None, method: str, path: str, value: Any) -> Claim:
+    """A claim to `key` by the holder of an API key. Raises `Problem` 400 when the header is missing or malformed."""
     if key is None:
         raise Problem(
             "idempotency_key_missing", "send a fresh Idempotency-Key, and the same one when you repeat the call"
         )
     if _KEY.fullmatch(key) is None:
         raise Problem("idempotency_key_invalid")
-    digest = hashlib.sha256(f"{method}\n{path}\n".encode() + body.canonical(value)).hexdigest()
+    # Who asks is part of what is asked: another person's approval is not the first one's, nor the secrets in an answer.
+    digest = hashlib.sha256(f"{method}\n{path}\n".encode() + body.canonical([holder, value])).hexdigest()
     return Claim(project_id, key, digest)

@@ -25,8 +25,7 @@ def perform(endpoint: Endpoint, path: dict[str, str]) -> Response:
     raw = body.read(request)
     signature = signing.check(request, raw, call.key, call.parts.ring, required=endpoint.signed)
     value = body.parse(raw) if raw else {}
-    header = request.headers.get("Idempotency-Key")
-    claim = idempotency.claim(call.project_id, header, request.method, request.path, value) if endpoint.keyed else None
+    claim = _claim(call, value) if endpoint.keyed else None
     given = dict(path)
     if endpoint.body is not None:
         given["body"] = validation.body(endpoint.body, value)
@@ -47,6 +46,11 @@ def _admit(endpoint: Endpoint) -> Call:
     structlog.contextvars.bind_contextvars(api_key=key.public_id)
     auth.require_scope(key, endpoint.scope)
     return Call(shared, key, g.request_id, request.headers.get("If-Match"))
+
+
+def _claim(call: Call, value: Any) -> Claim:
+    header = request.headers.get("Idempotency-Key")
+    return idempotency.claim(call.project_id, call.key.holder, header, request.method, request.path, value)
 
 
 def _handle(endpoint: Endpoint, call: Call, tx: Tx, given: dict[str, Any]) -> Answer:

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from ledger import balances
 from ledger.db import Database
 from ledger.errors import CommitUnknown
-from ledger.schema import account, idempotency, internal_transfer
+from ledger.schema import account, api_key, idempotency, internal_transfer
 from tests.api.shop import Shop, code
 
 
@@ -59,6 +61,40 @@ def test_keys_belong_to_the_project_and_survive_a_rotation(shop: Shop, make_shop
     other, rotated = make_shop(), make_shop(project_id=shop.project_id)
     assert other.post("/v1/accounts", {"reference": "a"}, key="k").json["id"] != first.json["id"]
     assert rotated.post("/v1/accounts", {"reference": "a"}, key="k").json == first.json
+
+
+def test_the_answer_to_a_person_is_shown_to_nobody_else(
+    shop: Shop, make_shop: Callable[..., Shop], database: Database
+) -> None:
+    """It may hold the token of a new API key."""
+    bob, body = make_shop(project_id=shop.project_id, holder="bob"), {"name": "till", "scopes": ["accounts:read"]}
+    made = shop.post("/v1/api_keys", body, key="till")
+    old = make_shop(project_id=shop.project_id)
+    path = f"/v1/api_keys/{old.key.public_id}/rotate"
+    rotated = shop.post(path, {}, key="rotate")
+    assert (made.status_code, rotated.status_code) == (201, 201)
+    before = count(database, api_key, shop.project_id)
+    for refused in (bob.post("/v1/api_keys", body, key="till"), bob.post(path, {}, key="rotate")):
+        assert code(refused) == (422, "idempotency_key_reused")
+        assert "cf_test_" not in refused.text
+    assert count(database, api_key, shop.project_id) == before
+    heir = replace(old, token=rotated.json["key"])
+    assert heir.post("/v1/api_keys", body, key="till").json == made.json  # the same person, after a rotation
+
+
+def test_an_answer_that_an_older_version_stored_is_not_given_again_and_not_done_again(
+    shop: Shop, database: Database
+) -> None:
+    """Nothing in it says whose it was."""
+    made = shop.post("/v1/accounts", {"reference": "a"}, key="k")
+    digest = hashlib.sha256(b'POST\n/v1/accounts\n{"reference":"a"}').hexdigest()
+    i = idempotency.c
+    of = update(idempotency).where(i.project_id == shop.project_id, i.idempotency_key == "k")
+    database.run(lambda tx: tx.execute(of.values(request_hash=digest)), "older")
+    assert code(shop.post("/v1/accounts", {"reference": "a"}, key="k")) == (422, "idempotency_key_reused")
+    anew = shop.post("/v1/accounts", {"reference": "a"}, key="k2")
+    assert (code(anew), anew.json["existing"]) == ((409, "reference_exists"), made.json["id"])
+    assert count(database, account, shop.project_id) == 1
 
 
 def test_a_refusal_is_stored_and_its_effect_is_not(

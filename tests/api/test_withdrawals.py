@@ -174,6 +174,25 @@ def test_four_eyes_are_two_people(shop: Shop, fund: Fund, make_shop: Callable[..
     assert (done["status"], done["approvals"]) == ("queued", {"needed": 2, "given": 2})
 
 
+def test_another_persons_approval_is_not_answered_by_the_first_ones(
+    shop: Shop, fund: Fund, make_shop: Callable[..., Shop]
+) -> None:
+    """Who names his keys by what they are for gets two people with the same one."""
+    owner = shop.account()
+    fund(owner, 50 * 10**8)
+    row = shop.post("/v1/withdrawals", order(owner, amount="20")).json
+    path, key = f"/v1/withdrawals/{row['id']}/approve", f"approve-{row['id']}"
+    bob, cleo = (make_shop(project_id=shop.project_id, holder=name) for name in ("bob", "cleo"))
+    first = bob.post(path, key=key)
+    assert first.json["approvals"] == {"needed": 2, "given": 1}
+    refused = cleo.post(path, key=key)
+    assert code(refused) == (422, "idempotency_key_reused")
+    assert "another person" in refused.json["detail"]
+    assert shop.get(f"/v1/withdrawals/{row['id']}").json["approvals"] == {"needed": 2, "given": 1}
+    assert cleo.post(path, key=f"{key}-cleo").json["status"] == "queued"
+    assert bob.post(path, key=key).data == first.data
+
+
 def test_a_rejection_tells_why(shop: Shop, fund: Fund, make_shop: Callable[..., Shop]) -> None:
     owner = shop.account()
     fund(owner, 50 * 10**8)
