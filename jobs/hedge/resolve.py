@@ -13,7 +13,7 @@ from jobs.views import maybe_when, when
 from ledger import audit
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, StateConflict
-from ledger.money import UNITS_BOUND, format_units
+from ledger.money import format_units
 from ledger.schema import asset, hedge
 
 LIST_MAX = 100
@@ -39,12 +39,14 @@ def look_again(tx: Tx, public_id: str, actor: str) -> None:
 
 
 def close(tx: Tx, public_id: str, filled: Decimal, actor: str) -> None:
-    """Say what became of an unclear order, as the exchange's own pages show it: how much was traded, 0 for nothing.
-    Raises `NotFound`, `StateConflict`, `InvalidInput`."""
+    """Say what became of an unclear order, as the exchange's own pages show it: how much was traded, 0 for nothing and
+    never more than was ordered. Raises `NotFound`, `StateConflict`, `InvalidInput`."""
     row = _locked(tx, public_id, State.REVIEW)
-    decimals = tx.value(select(asset.c.decimals).where(asset.c.code == row.asset))
-    if not filled.is_finite() or not 0 <= filled <= Decimal(UNITS_BOUND - 1).scaleb(-decimals):
-        raise InvalidInput("/filled", "must be a plain decimal amount, 0 for nothing")
+    ordered = format_units(row.units, tx.value(select(asset.c.decimals).where(asset.c.code == row.asset)))
+    if not filled.is_finite() or not 0 <= filled <= Decimal(
+        ordered
+    ):  # the next order would trade what is too much back
+        raise InvalidInput("/filled", f"must be a plain decimal amount from 0 to the {ordered} that were ordered")
     to = State.FILLED if filled else State.FAILED
     moves.move(tx, HEDGE, row, to, reason="by_operator", actor=actor, filled=format(filled, "f")[:64])
     alarms.clear(tx, f"hedge:{row.id}")

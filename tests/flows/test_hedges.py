@@ -20,7 +20,7 @@ from jobs.services import Services
 from jobs.sweeper import Sweeper
 from ledger import accounts, crashpoint, pauses, policy, postings
 from ledger.db import Database, Tx
-from ledger.errors import StateConflict
+from ledger.errors import InvalidInput, StateConflict
 from ledger.ids import new_id
 from ledger.postings import Leg
 from ledger.schema import alarm, audit, hedge, task
@@ -282,6 +282,27 @@ def test_an_unclear_order_is_closed_by_what_the_exchange_shows(house: House, ser
     house.work()
     house.run(lambda tx: hedge_resolve.close(tx, house.only().public_id, Decimal("0.4"), "operator:ann"))
     assert (house.only().state, house.position()) == ("filled", 17 * BTC // 4 - 4 * BTC // 10)
+
+
+@pytest.mark.parametrize("filled", ["0.50000001", "50000000", "-0.1", "Infinity", "NaN"])
+def test_an_unclear_order_is_not_closed_by_more_than_was_ordered(house: House, server: Stranger, filled: str) -> None:
+    """A mistake of the unit would have the engine order all of it back, for real."""
+    server.troubles[KRAKEN_PLACE] = [CUT]
+    house.stock(5 * BTC // 4)
+    house.plan()
+    house.work()
+    house.wait_out()
+    house.work()
+    before = house.only()
+    assert (before.state, before.units) == ("review", BTC // 2)
+    with pytest.raises(InvalidInput, match=r"0\.5") as refused:
+        house.run(lambda tx: hedge_resolve.close(tx, before.public_id, Decimal(filled), "operator:ann"))
+    assert refused.value.pointer == "/filled"
+    assert (house.only(), house.alarms(), house.position()) == (before, {"hedge_unclear"}, 17 * BTC // 4)
+    told = house.database.read(lambda tx: tx.all(select(audit.c.action).where(audit.c.action.startswith("hedge"))))
+    assert told == []
+    house.run(lambda tx: hedge_resolve.close(tx, before.public_id, Decimal("0.5"), "operator:ann"))
+    assert (house.only().state, house.position()) == ("filled", 15 * BTC // 4)
 
 
 def test_an_order_that_stays_open_is_for_a_person(house: House, orders: KrakenOrders) -> None:
