@@ -19,7 +19,7 @@ from ledger.db import Database, Tx
 from ledger.errors import CofferError, NodeNotReady, StateConflict
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import chain as chain_table
-from wallets.protocol import AddressBook, ChainWallet, Witness
+from wallets.protocol import AddressBook, ChainWallet, TxStatus, Witness
 
 #: A chain that was read longer ago than this is not known well enough to credit or to send by.
 UNREAD_US = 120 * 1_000_000
@@ -100,6 +100,11 @@ def is_final(known: Row[Any], height: int) -> bool:
     if known.final_height is not None:
         return bool(height <= known.final_height)
     return bool(known.tip_height - height + 1 >= FINAL_DEPTH)
+
+
+def is_final_status(known: Row[Any], status: TxStatus) -> bool:
+    """The same of what a node said of a transaction: no reorganisation will change it any more."""
+    return bool(status.final or (known.final_height is None and status.depth >= FINAL_DEPTH))
 
 
 def is_deep(known: Row[Any], height: int, confirmations: int) -> bool:

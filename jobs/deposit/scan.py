@@ -32,6 +32,9 @@ from wallets.protocol import ChainWallet, DepositPage, DepositStatus, FeeMarket,
 #: New deposits written in one run; when a block brings more, the cursor stays and the next run goes on.
 NEW_MAX = 200
 
+#: The alarm of a deposit that nothing takes back by itself any more, and that the chain has taken back.
+MOVED = "final_deposit_moved"
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -204,10 +207,10 @@ def _update(tx: Tx, row: Row[Any], seen: SeenDeposit, saga: Saga) -> None:
     if row.state in OPEN_STATES:
         nudge(tx, saga, deposit.c.id == row.id)
         tx.wake(saga.kind, row.id)
-    elif seen.status is not DepositStatus.CONFIRMED:
-        alarms.raise_(
-            tx, "final_deposit_moved", f"deposit:{row.id}", f"{row.public_id} is final, and is {seen.status} now"
-        )
+    elif seen.status is DepositStatus.CONFIRMED:
+        alarms.clear(tx, f"deposit:{row.id}", MOVED)
+    else:
+        alarms.raise_(tx, MOVED, f"deposit:{row.id}", f"{row.public_id} is final, and is {seen.status} now")
 
 
 def _write_chain(tx: Tx, before: Row[Any], found: Observation, *, complete: bool) -> None:
@@ -215,7 +218,8 @@ def _write_chain(tx: Tx, before: Row[Any], found: Observation, *, complete: bool
     values: dict[str, Any] = {"tip_height": tip.height, "tip_hash": tip.hash, "scanned_at": tx.now, "health_at": tx.now}
     values |= {"health_reason": None, "health_detail": None}
     values |= {"fee_rate": found.market.rate, "fee_source": found.market.source}
-    values["final_height"] = found.page.final_height
+    if found.page.final_height is not None:  # a node that cannot say it for once takes no chain's word away
+        values["final_height"] = found.page.final_height
     if complete:
         values["scan_cursor"] = found.page.cursor
     tx.execute(update(chain).where(chain.c.name == before.name).values(values))

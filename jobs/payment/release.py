@@ -27,7 +27,6 @@ from jobs.signer.record import Known, digest_of
 from jobs.signer.request import payload_of
 from ledger import halts
 from ledger.db import Tx
-from ledger.policy import FINAL_DEPTH
 from ledger.schema import resource
 from wallets.protocol import SignedTransaction, TxState, TxStatus
 
@@ -83,11 +82,17 @@ def _judge(row: Row[Any], services: Services) -> tuple[str | None, str]:
     ended = any(_reverted(row, services, status) for _, status in statuses)  # its resources are used up for all others
     for txid, status in statuses:
         outrun = ended and status.state in (TxState.UNKNOWN, TxState.CONFLICTED)
-        if not (_dead(status) or _unsent(status, facts.intended) or _reverted(row, services, status) or outrun):
+        if not (
+            _dead(row, services, status)
+            or _unsent(status, facts.intended)
+            or _reverted(row, services, status)
+            or outrun
+        ):
             return f"{txid} is {status.state} at depth {status.depth} and may yet pay", ""
     if ended:
         return None, "reverted"
-    return None, "dead" if statuses and all(_dead(status) for _, status in statuses) else "unsent"
+    dead = statuses and all(_dead(row, services, status) for _, status in statuses)
+    return None, "dead" if dead else "unsent"
 
 
 def _facts(row: Row[Any], services: Services) -> Facts:
@@ -149,9 +154,9 @@ def _strange_bytes(row: Row[Any], services: Services, known: Known, rows: Sequen
     return None
 
 
-def _dead(status: TxStatus) -> bool:
+def _dead(row: Row[Any], services: Services, status: TxStatus) -> bool:
     """Another transaction has used its resources, for good."""
-    return status.state is TxState.CONFLICTED and (status.final or status.depth >= FINAL_DEPTH)
+    return status.state is TxState.CONFLICTED and is_final(row, services, status)
 
 
 def _unsent(status: TxStatus, intended: bool) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from jobs import alarms
 from jobs.payment import books as payment_books
 from jobs.payment.contents import stored
 from jobs.resolve import unclear as resolve_unclear
 from jobs.resolve.by_hand import Busy, by_id, write
 from jobs.resolve.unclear import Evidence, evidence
-from jobs.services import Services, chain_row
+from jobs.services import Services, chain_row, is_final_status
 from ledger import audit, halts, history
 from ledger.db import Tx
 from ledger.errors import InvalidInput, StateConflict
@@ -63,6 +64,7 @@ def recheck_payment(tx: Tx, public_id: str, actor: str) -> str:
         back = _back_from_review(tx, row)
         values |= {"state": back, "status_reason": "rechecked", "status_detail": None, "crashes": 0}
         history.note(tx, "payment", row.id, row.state, back, "rechecked", actor)
+        alarms.clear(tx, f"payment:{row.id}")  # what still stands is found, and told, again
         if back == "broadcast":
             payment_books.project(tx, row.id, back, reason="rechecked")
     write(tx, payment, row, values)
@@ -112,11 +114,12 @@ def resolve_payment(tx: Tx, public_id: str, choice: str, proof: Proof, actor: st
     row, asked = needs_proof(tx, public_id)
     if row.version != proof.version or {c.txid for c in asked} != proof.sights.keys():
         raise Busy("the payment changed while the node was asked", status=row.state)
+    alarms.clear(tx, f"payment:{row.id}")  # it is decided; its withdrawals in review are listed by themselves
     mined = next((c for c in asked if proof.sights[c.txid].state in IN_BLOCK), None)
     if choice == "paid":
         _pay(tx, row, mined, proof, actor)
         return
-    reason, values = _let_go(row, asked, mined, proof)
+    reason, values = _let_go(tx, row, asked, mined, proof)
     halts.check(tx, row.chain)  # it would wait in `releasing`, out of the operator's hands
     resolution = None if choice == "aside" else choice  # withdrawals in review stay there unless told otherwise
     values |= {"state": "releasing", "status_reason": reason, "resolution": resolution, "due_at": tx.now, "crashes": 0}
@@ -132,22 +135,22 @@ def _pay(tx: Tx, row: Row[Any], mined: Row[Any] | None, proof: Proof, actor: str
     if mined is None or status is None or status.state is not TxState.UNCLEAR or proof.evidence is None:
         detail = "only one that is in the chain and did something else than it says is decided to be paid; recheck it"
         raise StateConflict(detail, status=row.state)
-    _check_final(mined.txid, status)
+    _check_final(tx, row, mined.txid, status)
     resolve_unclear.settle(tx, row, mined, status, proof.evidence, actor)
 
 
 def _let_go(
-    row: Row[Any], asked: Sequence[Row[Any]], mined: Row[Any] | None, proof: Proof
+    tx: Tx, row: Row[Any], asked: Sequence[Row[Any]], mined: Row[Any] | None, proof: Proof
 ) -> tuple[str, dict[str, Any]]:
     """Why it may be let go, and what its row is to say. Raises `StateConflict`."""
     if mined is None:
         for found in asked:
-            check_dead(found.txid, proof.sights[found.txid])
+            check_dead(tx, row, found.txid, proof.sights[found.txid])
         return "payment_dead" if asked else "never_sent", {}
     status = proof.sights[mined.txid]
     if status.state is TxState.CONFIRMED:
         raise StateConflict(f"{mined.txid} is in the chain: recheck it", status=row.state)
-    _check_final(mined.txid, status)
+    _check_final(tx, row, mined.txid, status)
     if status.state is TxState.UNCLEAR:
         if proof.evidence is None:
             raise StateConflict("the node was not asked what it moved", status=row.state)
@@ -156,17 +159,19 @@ def _let_go(
     return payment_books.REVERTED, {"declined": payment_books.REVERTED, "fee_units": fee, "txid": mined.txid}
 
 
-def _check_final(txid: str, status: TxStatus) -> None:
-    if not status.final and status.depth < FINAL_DEPTH:
+def _check_final(tx: Tx, row: Row[Any], txid: str, status: TxStatus) -> None:
+    if not is_final_status(chain_row(tx, row.chain), status):
         raise StateConflict(f"{txid} is {status.depth} blocks deep and not final: a reorganisation may change it")
 
 
-def check_dead(txid: str, status: TxStatus) -> None:
+def check_dead(tx: Tx, row: Row[Any], txid: str, status: TxStatus) -> None:
     """Raises `StateConflict` unless another transaction has used the candidate's resources for good."""
-    if status.state is not TxState.CONFLICTED or not (status.final or status.depth >= FINAL_DEPTH):
+    known = chain_row(tx, row.chain)
+    if status.state is not TxState.CONFLICTED or not is_final_status(known, status):
         depth = f", {status.depth} blocks deep" if status.depth else ""
+        final = f"{FINAL_DEPTH} deep" if known.final_height is None else "in a block that the chain calls final"
         detail = (
-            f"{txid} may still confirm: the node says {status.state}{depth}; dead is conflicted {FINAL_DEPTH} deep, or "
-            "in a final block. `coffer payments recheck` sends the same bytes again, which pays at most once"
+            f"{txid} may still confirm: the node says {status.state}{depth}; dead is conflicted {final}. "
+            "`coffer payments recheck` sends the same bytes again, which pays at most once"
         )
         raise StateConflict(detail)

@@ -17,7 +17,6 @@ from jobs.assets import asset_of, contract_of
 from jobs.deposit import scan
 from jobs.keys import Keyring
 from jobs.payment import calls
-from jobs.payment import send as payment_send
 from jobs.sweeper import Sweeper
 from ledger import policy
 from ledger.db import Tx
@@ -252,7 +251,7 @@ def found(place: Place) -> None:
 
 def _bury_sooner(depth: int | None) -> None:
     """Let fewer blocks be final in this process, where mining a hundred takes seconds."""
-    for module in (policy, services, scan, payment_send):
+    for module in (policy, services, scan):
         if depth is not None:
             assert hasattr(module, "FINAL_DEPTH"), module
             module.FINAL_DEPTH = depth  # type: ignore[attr-defined]
