@@ -14,12 +14,12 @@ from jobs.payment import books as payment_books
 from jobs.payment import leftover, sealed, second_line
 from jobs.payment.contents import stored
 from jobs.saga import SECOND, Outcome
-from jobs.services import Services, chain_row, require_healthy
+from jobs.services import Services, chain_row, is_final_status, require_healthy
 from jobs.signer import SignerRefused
 from ledger import halts, policy
 from ledger.db import Tx
 from ledger.errors import SigningHalted, TransactionRefused
-from ledger.policy import FINAL_DEPTH, AssetPolicy
+from ledger.policy import AssetPolicy
 from wallets.protocol import TxState, TxStatus
 
 #: New blocks wake these rows; this is only how long a lost wake-up may cost.
@@ -138,12 +138,19 @@ def watch(row: Row[Any], services: Services) -> Outcome:
     mined = next((s for s in sights if s.status.state in _MINED), None)
     if mined is not None:
         return _no_longer_waits(row, _mined(row, services, mined, rules))
+    outcome = _in_no_block(row, services, known, sights, rules, now)
+    return replace(outcome, values={"height": None, **outcome.values})  # a block that had it is gone
+
+
+def _in_no_block(
+    row: Row[Any], services: Services, known: Sequence[Row[Any]], sights: Sequence[Sight], rules: AssetPolicy, now: int
+) -> Outcome:
     if not any(s.status.state is TxState.POOL for s in sights):
         effect = partial(_show_broadcast, "not_in_pool")
         return _contested(sights) or Vanished(reason="not_in_pool", detail="sent again as stored", effect=effect)
     if row.bump_rate is not None or _bump_due(row, services, known[0], rules, now):
         return BumpDue(reason="fee_bump")
-    values = {"height": None, "sent_at": row.sent_at or now}
+    values = {"sent_at": row.sent_at or now}
     back = partial(_show_broadcast, "reorganised") if row.height is not None else None
     return StillWaiting(values=values, due_us=WATCH_US, reason=row.status_reason, detail=row.status_detail, effect=back)
 
@@ -213,10 +220,7 @@ def _not_as_promised(mined: Sight, values: dict[str, Any]) -> Contested:
 
 
 def is_final(row: Row[Any], services: Services, status: TxStatus) -> bool:
-    if status.final:
-        return True
-    known = services.database.read(lambda tx: chain_row(tx, row.chain))
-    return known.final_height is None and status.depth >= FINAL_DEPTH
+    return is_final_status(services.database.read(lambda tx: chain_row(tx, row.chain)), status)
 
 
 def _invalid_for_long(row: Row[Any], services: Services) -> bool:

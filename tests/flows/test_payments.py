@@ -12,6 +12,7 @@ from jobs.resolve import payments as resolve_payments
 from ledger import halts, pauses
 from ledger.errors import StateConflict
 from ledger.schema import alarm, candidate, payment, resource
+from ledger.schema import chain as chains
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
 from wallets.fake import FakeWallet, Lie
@@ -241,6 +242,69 @@ def test_what_a_final_block_has_spent_otherwise_is_dead_however_deep_the_node_sa
     retry(engine, row.public_id)
     engine.runtime.advance("payment", row.id)
     assert (engine.row(payment, row.id).state, engine.state(row_id)) == ("dead", "queued")
+
+
+@pytest.mark.parametrize("buried", [False, True])
+def test_where_the_chain_has_a_word_for_final_depth_alone_proves_nobody_dead(engine: Engine, buried: bool) -> None:
+    """Finality may stand still for longer than a hundred blocks take; that branch may be undone yet."""
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.tick()
+    ours = engine.chain.transaction(engine.payment_of(row_id).txid)
+    engine.chain.mine_instead(Tx(ours.inputs, (Output(engine.chain.outside_address(), 50_000),), 500))
+    engine.chain.mine(120)
+    engine.tick(3)
+    row = engine.payment_of(row_id)
+    assert (row.state, row.status_reason) == ("review", "inputs_spent")
+    engine.database.run(lambda tx: halts.lift(tx, "bitcoin", "resource_moved", "op"), "t")
+    if buried:
+        retry(engine, row.public_id)
+        say_final(engine, 1)
+        engine.runtime.advance("payment", row.id)
+        assert engine.row(payment, row.id).state == "review"  # asked once more before it is let go
+        assert "payment_still_alive" in {a.name for a in engine.rows(alarm)}
+        return
+    say_final(engine, 1)
+    engine.chain.mine(1)
+    engine.run_task("scan")  # whose node has no such word at the moment
+    with pytest.raises(StateConflict, match="in a block that the chain calls final"):
+        retry(engine, row.public_id)
+
+
+def say_final(engine: Engine, height: int) -> None:
+    engine.database.run(lambda tx: tx.execute(update(chains).values(final_height=height)), "t")
+
+
+def test_a_payment_whose_block_is_gone_is_in_no_block(engine: Engine) -> None:
+    """Who reads its height counts what it takes, and may raise its fee."""
+    engine.set_policy(withdrawal_confirmations=3)
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.tick()
+    paid = engine.payment_of(row_id)
+    engine.chain.mine(1)
+    engine.tick()
+    assert engine.row(payment, paid.id).height == engine.chain.tip.height
+    engine.chain.reorg(1, gone=[paid.txid])
+    engine.run_task("scan")
+    engine.runtime.advance("payment", paid.id)
+    found = engine.row(payment, paid.id)
+    assert (found.state, found.height) == ("confirming", None)  # sent again, in the pool
+    engine.database.run(lambda tx: resolve_payments.bump_payment(tx, paid.public_id, None, "op"), "t")
+
+
+def test_a_payment_whose_block_is_gone_is_bumped_as_one_in_no_block(engine: Engine) -> None:
+    engine.set_policy(withdrawal_confirmations=3)
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    engine.tick()
+    paid = engine.payment_of(row_id)
+    engine.chain.mine(1)
+    engine.tick()
+    engine.chain.reorg(1)  # back in the pool
+    engine.run_task("scan")
+    asked = update(payment).where(payment.c.id == paid.id).values(bump_rate=50_000)
+    engine.database.run(lambda tx: tx.execute(asked), "t")
+    engine.runtime.advance("payment", paid.id)
+    found = engine.row(payment, paid.id)
+    assert (found.candidates, found.height) == (2, None)
 
 
 def retry(engine: Engine, public_id: str) -> None:
