@@ -12,9 +12,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Row
@@ -25,7 +25,15 @@ from jobs.reconcile.books import AssetBooks, Books, Underway
 from jobs.services import Services
 from ledger.db import Tx
 from ledger.errors import NodeNotReady
-from wallets.protocol import ChainBalance, ChainWallet, DepositPage, DepositStatus, TxState, TxStatus
+from wallets.protocol import (
+    ChainBalance,
+    ChainWallet,
+    DepositPage,
+    DepositStatus,
+    SignedTransaction,
+    TxState,
+    TxStatus,
+)
 
 #: Looks before giving up because chain or books moved meanwhile.
 TRIES_MAX = 8
@@ -110,7 +118,8 @@ def look_at(
         if fresh:
             looked |= fresh
             continue
-        sights = [_sight(each, wallet) for each in books.underway]
+        held_now = cache(wallet.held)
+        sights = [_sight(each, wallet, held_now) for each in books.underway]
         found = [_look(each, held[each.code], sights, page, credited, books.hot_index) for each in books.assets]
         if books.signature() == read().signature() and _stood_still(held, page) and _balances(wallet, books) == held:
             return found
@@ -227,20 +236,28 @@ def _unclear(sights: Sequence[Sight], code: str) -> int:
     )
 
 
-def _sight(each: Underway, wallet: ChainWallet) -> Sight:
+def _sight(each: Underway, wallet: ChainWallet, held: Callable[[], Collection[str]]) -> Sight:
     lost = False
     for found in each.candidates:
-        status = wallet.look_up(stored(found, each.payment))
-        if _taken(each.payment, status):
+        tx = stored(found, each.payment)
+        status = wallet.look_up(tx)
+        if _taken(each.payment, tx, status, held):
             fee = found.fee_units if status.fee_units is None else status.fee_units
             return Sight(each, status.state, fee)
         lost |= status.state is TxState.UNKNOWN and bool(each.payment.proposal["spends"])
     return Sight(each, None, 0, lost)
 
 
-def _taken(row: Row[Any], status: TxStatus) -> bool:
+def _taken(row: Row[Any], tx: SignedTransaction, status: TxStatus, held: Callable[[], Collection[str]]) -> bool:
     """Whether balances lack it already. A chain that knows coins counts what its pool spends; one that knows balances
     (it names no coins in its proposals) counts blocks only."""
     if status.state is TxState.POOL:
-        return bool(row.proposal["spends"])
+        return bool(row.proposal["spends"]) and not _unheard(tx, held())
     return status.state in (TxState.CONFIRMED, TxState.FAILED, TxState.UNCLEAR)
+
+
+def _unheard(tx: SignedTransaction, held: Collection[str]) -> bool:
+    """Whether the wallet has not heard of what its node has in the pool: one that Monero's wallet did not send, or
+    forgot in a kill before it had stored it. It counts the inputs as here until a block spends them; once a wallet
+    knows of the spender, it holds them no more."""
+    return any(resource in held for resource in tx.resources)
