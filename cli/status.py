@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from cli import overview
-from cli.context import json_option, load_settings, open_services, say_json, say_table
+from cli.context import acting, json_option, load_settings, open_services, say_json, say_table
+from jobs.resolve import alarms as resolve
 
 
 @click.command()
@@ -29,10 +30,21 @@ def status(as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--close", nargs=2, metavar="NAME SUBJECT", help="Say that you have looked at what ends in no other way.")
 @json_option
-def alarms(as_json: bool) -> None:
-    """What is wrong now. Exit 0 also when there are some."""
-    found = open_services().database.read(overview.alarms)
+@acting
+def alarms(close: tuple[str, str] | None, as_json: bool, actor: str) -> None:
+    """What is wrong now. Exit 0 also when there are some.
+
+    An alarm closes when its cause is gone, or when somebody decides about what it names. By hand are closed those that
+    tell of what has happened and cannot be decided: final_deposit_moved, swap_changed.
+    """
+    database = open_services().database
+    if close is not None:
+        database.run(lambda tx: resolve.close(tx, *close, actor), "cli.close_alarm")
+        click.echo(f"{close[0]} of {close[1]} is closed")
+        return
+    found = database.read(overview.alarms)
     if as_json:
         say_json(found)
     else:

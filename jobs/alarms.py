@@ -1,4 +1,8 @@
-"""Alarms: what an operator should know now, one open row a name and subject, cleared when the cause is gone."""
+"""Alarms: what an operator should know now, one open row a name and subject, cleared when the cause is gone.
+
+What only a person can decide is closed by the act that decides it, in the same commit: should it come again, it is
+raised again, and told again.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +35,25 @@ def raise_(tx: Tx, name: str, subject: str, detail: str) -> None:
 
 _OF_SUBJECT = (alarm.c.subject == bindparam("own_subject")) & (alarm.c.open == 1)
 _CLEAR = update(alarm).where(_OF_SUBJECT).values(open=None, last_at=bindparam("now"))
-_CLEAR_ONE = _CLEAR.where(alarm.c.name == bindparam("own_name"))
+_CLEAR_NAMED = _CLEAR.where(alarm.c.name.in_(bindparam("own_names", expanding=True)))
+
+CRASHED, UNKNOWN_STATE = "crashed_repeatedly", "unknown_state"
+#: Raised of a saga's row because it did not come on.
+STUCK = (CRASHED, UNKNOWN_STATE)
 
 
-def clear_failures(tx: Tx, subject: str, last: str | None) -> None:
-    """Close what was raised of it because something failed: under an error's code, or `last`. What was found out of it
+def clear_failures(tx: Tx, subject: str, *more: str | None) -> None:
+    """Close what was raised of it because something failed: under an error's code, or `more`. What was found out of it
     stays open, for whoever decides about it."""
-    names = codes() if last is None else codes() | {last}
-    tx.execute(_CLEAR.where(alarm.c.name.in_(sorted(names))), {"own_subject": subject, "now": tx.now})
+    clear(tx, subject, *sorted(codes().union(name for name in more if name is not None)))
 
 
-def clear(tx: Tx, subject: str, name: str | None = None) -> None:
-    """Close the open alarms of a subject (of one name, or all)."""
+def clear(tx: Tx, subject: str, *names: str) -> None:
+    """Close the open alarms of a subject: of these names, or all."""
     given: dict[str, Any] = {"own_subject": subject, "now": tx.now}
-    tx.execute(_CLEAR if name is None else _CLEAR_ONE, given if name is None else given | {"own_name": name})
+    tx.execute(_CLEAR_NAMED if names else _CLEAR, given | {"own_names": list(names)} if names else given)
+
+
+def of_row(kind: str, row_id: int) -> str:
+    """The subject of what is raised of a saga's row."""
+    return f"{kind}:{row_id}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, Table, select, update
 
+from jobs import alarms
 from jobs.saga import Saga
 from ledger import history
 from ledger.db import Tx
@@ -34,7 +35,8 @@ def move(
     **values: Any,
 ) -> None:
     """Write `row`, which `lock` returned, into a state, with its history. A worker whose step of this row is under way
-    is fenced off by that: it finds its lease gone, writes nothing, and the row is looked at again.
+    is fenced off by that: it finds its lease gone, writes nothing, and the row is looked at again. What was raised of
+    the row because its step had failed is over.
 
     Raises `StateConflict` when the saga's table has no such way."""
     table = saga.table
@@ -45,6 +47,8 @@ def move(
     now = {"state": str(to), "status_reason": reason, "status_detail": detail, "due_at": due, "updated_at": tx.now}
     lease = {"lease_until": 0, "lease_token": None, "attempts": 0, "crashes": 0, "version": row.version + 1}
     tx.execute(update(table).where(table.c.id == row.id).values(now | lease | values))
+    if row.attempts or row.status_reason == alarms.CRASHED:
+        alarms.clear_failures(tx, alarms.of_row(saga.kind, row.id), row.status_reason, *alarms.STUCK)
     if (row.state, row.status_reason) != (str(to), reason):
         history.note(tx, saga.kind, row.id, row.state, str(to), reason, actor)
     if due is not None:

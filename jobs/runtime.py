@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, Select, Table, Update, bindparam, case, func, select, update
+from sqlalchemy import Row, Select, Table, Update, bindparam, case, exists, func, select, update
 
 from jobs import alarms, claims, leases
 from jobs.heartbeat import Heartbeat
@@ -34,6 +34,7 @@ from ledger.errors import (
     SigningHalted,
 )
 from ledger.ids import new_token
+from ledger.schema import alarm
 
 log = structlog.get_logger("coffer.saga")
 
@@ -53,7 +54,7 @@ BUSY_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Claim:
-    row: Row[Any]
+    row: Row[Any]  #: as read when it was claimed, and `stuck`: whether an alarm says that it did not come on
     token: str
     step: Step
 
@@ -118,7 +119,7 @@ class Runtime:
 
     def _claim(self, tx: Tx, saga: Saga, row_id: int, woken: bool) -> Claim | None:
         t = saga.table.c
-        row = _read(tx, saga.table, row_id)
+        row = _read(tx, saga, row_id)
         if row is None or row.due_at is None or (row.due_at > tx.now and not woken):
             return None
         if row.lease_until > tx.now:
@@ -129,7 +130,8 @@ class Runtime:
         step = None if state is None else saga.steps.get(state)
         if step is None:
             log.error("unknown state", state=row.state)  # written by another version: leave it alone
-            alarms.raise_(tx, "unknown_state", f"{saga.kind}:{row_id}", f"state {row.state} has no step here")
+            subject = alarms.of_row(saga.kind, row_id)
+            alarms.raise_(tx, alarms.UNKNOWN_STATE, subject, f"state {row.state} has no step here")
             return None
         if row.crashes >= CRASHES_MAX:
             _set_aside(tx, saga, row)
@@ -178,7 +180,7 @@ class Runtime:
             outage = isinstance(error, (NodeUnavailable, NodeNotReady))
             told = isinstance(error, SigningHalted)  # by the halt's own alarm
             if not told and (attempts >= ATTEMPTS_BEFORE_ALARM or not outage):
-                alarms.raise_(tx, code, f"{saga.kind}:{claim.row.id}", detail)
+                alarms.raise_(tx, code, alarms.of_row(saga.kind, claim.row.id), detail)
             if isinstance(error, LedgerBroken) and "asset" in saga.table.c:
                 pauses.stop(tx, claim.row.asset, "withdrawals", f"ledger: {detail}"[:255], "engine")
 
@@ -197,11 +199,10 @@ class Runtime:
                 raise LeaseLost(f"{wallet_lease(claim.row)}: taken over while {saga.kind} {claim.row.id} had it")
             if claim.row.state != to:
                 history.note(tx, saga.kind, claim.row.id, claim.row.state, str(to), outcome.reason)
-            if claim.row.attempts:
-                alarms.clear_failures(tx, f"{saga.kind}:{claim.row.id}", claim.row.status_reason)
+            _came_on(tx, saga, claim.row)  # before the effect: what that raises stays
             if outcome.effect is not None:
                 outcome.effect(tx, claim.row)
-            return _read(tx, saga.table, claim.row.id) if go_on else None
+            return _read(tx, saga, claim.row.id) if go_on else None
 
         try:
             row = self.database.run(unit, f"{saga.kind}.{claim.row.state}.finish")
@@ -246,11 +247,14 @@ class Runtime:
 
 @cache
 def _reading(table: Table) -> Select[Any]:
-    return select(table).where(table.c.id == bindparam("own_id"))
+    a = alarm.c
+    raised = exists().where(a.name.in_(alarms.STUCK), a.subject == bindparam("own_subject"), a.open == 1)
+    return select(table, raised.label("stuck")).where(table.c.id == bindparam("own_id"))
 
 
-def _read(tx: Tx, table: Table, row_id: int) -> Row[Any] | None:
-    return tx.execute(_reading(table), {"own_id": row_id}).first()
+def _read(tx: Tx, saga: Saga, row_id: int) -> Row[Any] | None:
+    subject = alarms.of_row(saga.kind, row_id)
+    return tx.execute(_reading(saga.table), {"own_id": row_id, "own_subject": subject}).first()
 
 
 @cache
@@ -300,16 +304,29 @@ def _outcome_values(tx: Tx, saga: Saga, row: Row[Any], outcome: Outcome, to: str
     }
 
 
+def _came_on(tx: Tx, saga: Saga, row: Row[Any]) -> None:
+    """Its step has an outcome: what was raised because it had none is over."""
+    subject = alarms.of_row(saga.kind, row.id)
+    if row.attempts:
+        alarms.clear_failures(tx, subject, row.status_reason)
+    if row.stuck:
+        alarms.clear(tx, subject, *alarms.STUCK)
+
+
 def _set_aside(tx: Tx, saga: Saga, row: Row[Any]) -> None:
     detail = f"its worker died {row.crashes} times in state {row.state}"
-    alarms.raise_(tx, "crashed_repeatedly", f"{saga.kind}:{row.id}", detail)
+    subject = alarms.of_row(saga.kind, row.id)
+    if row.attempts:  # nobody will know by the row what it was
+        alarms.clear_failures(tx, subject, row.status_reason)
+    alarms.raise_(tx, alarms.CRASHED, subject, detail)
     t = saga.table.c
-    values: dict[str, Any] = {"status_reason": "crashed_repeatedly", "status_detail": detail, "updated_at": tx.now}
+    values: dict[str, Any] = {"status_reason": alarms.CRASHED, "status_detail": detail, "updated_at": tx.now}
+    values["attempts"] = 0
     if saga.review is None:
         values |= {"due_at": tx.now + 60 * SECOND, "crashes": 0}
     else:
         values |= {"state": str(saga.review), "due_at": None}
-        history.note(tx, saga.kind, row.id, row.state, str(saga.review), "crashed_repeatedly")
+        history.note(tx, saga.kind, row.id, row.state, str(saga.review), alarms.CRASHED)
     tx.execute(
         update(saga.table).where(t.id == row.id, t.version == row.version).values(values | {"version": t.version + 1})
     )

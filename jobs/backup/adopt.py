@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from jobs import alarms
 from jobs.payment import books as payment_books
 from jobs.payment import resources, sealed
 from jobs.payment.build import store
@@ -71,6 +70,5 @@ def _store(tx: Tx, row: Row[Any], signed: SignedTransaction) -> None:
     tx.execute(update(outgoing).where(o.chain == row.chain, o.name == signed.txid).values(known))
     audit.record(tx, _ACTOR, "payment.adopt", row.public_id, {"txid": signed.txid})
     if row.state == "review":  # it seemed that somebody else had used its resources
-        alarms.clear(tx, f"payment:{row.id}", "payment_contested")
         recheck_payment(tx, row.public_id, _ACTOR)
     tx.wake("payment", row.id)

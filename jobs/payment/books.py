@@ -24,13 +24,18 @@ from ledger.accounts import house
 from ledger.db import Tx
 from ledger.errors import LedgerBroken
 from ledger.postings import Leg
-from ledger.schema import candidate, ledger_account, payment, payment_item, transfer
+from ledger.schema import alarm, candidate, ledger_account, payment, payment_item, transfer
+from ledger.schema import withdrawal as withdrawals
 from wallets.protocol import HOT
 
 #: Why a payment is let go that is in the chain and paid nobody.
 REVERTED = "reverted"
 #: Reverted payments of one withdrawal after which a person must look.
 REVERTS_MAX = 3
+
+#: Alarms of a payment that are over when it is paid, or let go; and one that may outlast it (`close_refusals`).
+CONTESTED, STILL_ALIVE, NOT_SEEN = "payment_contested", "payment_still_alive", "not_seen"
+REFUSED = "signer_refused"
 
 
 _MEMBERS = select(payment_item.c.withdrawal_id).where(
@@ -56,7 +61,8 @@ def project(tx: Tx, payment_id: int, state: str, *, reason: str | None = None, *
 
 def contest(tx: Tx, row: Row[Any], detail: str, reason: str) -> None:
     """A person must look at the payment: the alarm, and its withdrawals in review."""
-    alarms.raise_(tx, "payment_contested", f"payment:{row.id}", detail)
+    alarms.clear(tx, f"payment:{row.id}", NOT_SEEN)  # it was: something else has taken its place
+    alarms.raise_(tx, CONTESTED, f"payment:{row.id}", detail)
     project(tx, row.id, "review", reason=reason)
 
 
@@ -98,6 +104,8 @@ def settle(tx: Tx, row: Row[Any], confirmed: Row[Any], fee_units: int) -> None:
     transfer_id = _post(tx, row, key, "payment_settlement", network, out)
     if transfer_id is None:
         return
+    alarms.clear(tx, f"payment:{row.id}", CONTESTED, STILL_ALIVE, NOT_SEEN, REFUSED)
+    close_refusals(tx)
     move_holdings(tx, row, fee_units, undo=False)
     sweep_rows.wake(tx, row)
     keys = {member.id: withdrawal.hold_key(member.id, member.holds) for member in rows}
@@ -233,6 +241,30 @@ def let_go(tx: Tx, row: Row[Any], *, refund: bool, reason: str | None, not_befor
             detail = row.status_detail if row.status_reason == reason else None
             free = {"payment_id": None, "txid": None, "not_before": not_before}
             withdrawal.move(tx, member, "queued", reason=reason, detail=detail, **free)
+    alarms.clear(tx, f"payment:{row.id}", CONTESTED, STILL_ALIVE, NOT_SEEN)
+    close_refusals(tx)
+
+
+def close_refusals(tx: Tx) -> None:
+    """Close what was raised of payments that the signer refused and that were let go, where nothing waits for that any
+    more. Called where something that may have waited has come to its end."""
+    a = alarm.c
+    for row in tx.all(select(a.subject).where(a.name == REFUSED, a.open == 1)):
+        if _is_over(tx, int(row.subject.partition(":")[2])):
+            alarms.clear(tx, row.subject, REFUSED)
+
+
+def _is_over(tx: Tx, payment_id: int) -> bool:
+    p, i, w = payment.c, payment_item.c, withdrawals.c
+    row = tx.one(select(p.id, p.state, p.asset, p.purpose).where(p.id == payment_id))
+    if row.state != "dead":
+        return False
+    if row.purpose != "withdrawal":  # our own money is tried again by another payment
+        again = (p.id > row.id) & (p.asset == row.asset) & (p.purpose == row.purpose)
+        return tx.value(select(p.id).where(again, p.state.in_(("settled", "final"))).limit(1)) is not None
+    waits = (w.state == "review") | ((w.state == "queued") & (w.status_reason == "outflow_cap"))
+    members = select(w.id).join(payment_item, i.withdrawal_id == w.id).where(i.payment_id == row.id)
+    return tx.value(members.where(waits).limit(1)) is None
 
 
 def _reverts(tx: Tx, withdrawal_id: int) -> int:

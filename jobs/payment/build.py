@@ -189,7 +189,7 @@ def refused_by(error: SignerRefused) -> Declined | Disputed:
 def _tampered(tx: Tx, row: Row[Any], error: SignerRefused) -> None:
     """Rows that are not what the API committed stop their asset; the cap only makes everyone wait."""
     detail, withdrawal_id = error.detail, error.withdrawal_id
-    alarms.raise_(tx, "signer_refused", f"payment:{row.id}", detail)
+    alarms.raise_(tx, payment_books.REFUSED, f"payment:{row.id}", detail)
     if error.code == "outflow_cap":
         return
     if error.code == "resource_bound":  # a coin or nonce was given away twice: these rows are not what was signed from

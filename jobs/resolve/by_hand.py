@@ -13,6 +13,7 @@ from sqlalchemy import Row, Table, select, update
 from jobs import debts, purposes, tasks, views
 from jobs.escrow import frozen_parts
 from jobs.ownership import deposits as ownership_deposits
+from jobs.payment import books as payment_books
 from jobs.row_mac import RowMac
 from jobs.withdrawal import give_back, move
 from ledger import accounts, audit, halts, history, pauses, postings
@@ -110,6 +111,7 @@ def refund_withdrawal(tx: Tx, public_id: str, actor: str) -> None:
     check_unpaid(tx, row)
     halts.check_sure(tx, row.chain)
     give_back(tx, row, "failed", "refunded_by_operator", actor)
+    payment_books.close_refusals(tx)
     audit.record(tx, actor, "withdrawal.refund", public_id, {"units": str(row.units), "fee_units": str(row.fee_units)})
 
 
@@ -125,6 +127,7 @@ def requeue_withdrawal(tx: Tx, public_id: str, mac: RowMac, actor: str) -> None:
         detail = f"{row.approvals_needed} people must have approved it, {len(people)} did: it can only be refunded"
         raise StateConflict(detail, status=row.state)
     move(tx, row, "queued", reason="requeued", actor=actor, payment_id=None, txid=None, not_before=tx.now)
+    payment_books.close_refusals(tx)
     audit.record(tx, actor, "withdrawal.requeue", public_id, {})
     tasks.wake(tx, f"batch:{row.chain}")
 

@@ -131,6 +131,7 @@ def settle(tx: Tx, public_id: str, txid: str, how: str, actor: str) -> None:
     holds.settle(tx, key, posted, legs)
     frozen_parts.gone(tx, [row.id])
     move(tx, row, "completed", reason="paid_before_restore", actor=actor, txid=txid, payment_id=None)
+    payment_books.close_refusals(tx)
     audit.record(tx, actor, "withdrawal.paid", public_id, {"txid": txid, "proof": how})
 
 

@@ -29,6 +29,7 @@ UNPAID = ("failed", "rejected", "cancelled")
 GIVEN_UP = "payout_"
 #: Its row was written by somebody else.
 CHANGED = "row_changed"
+CHANGED_ALARM = "swap_changed"
 CHANGED_DETAIL = "the swap's row is not what the API committed: nothing is paid by it"
 
 
@@ -84,7 +85,7 @@ def intact(tx: Tx, row: Row[Any], services: Services) -> bool:
     mac = services.require_mac()
     if mac.same(row.mac, mac.swap(row)):
         return True
-    alarms.raise_(tx, "swap_changed", row.public_id, CHANGED_DETAIL)
+    alarms.raise_(tx, CHANGED_ALARM, row.public_id, CHANGED_DETAIL)
     return False
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import moves
+from jobs import alarms, moves
 from jobs.swap import books as swap_books
+from jobs.swap import payout as swap_payout
 from jobs.swap import refund as swap_refund
 from jobs.swap import view as swap_view
 from jobs.swap.saga import SWAP
@@ -38,6 +39,7 @@ def refund(tx: Tx, public_id: str, actor: str, *, to_balance: bool = False) -> S
         to = State.FAILED
     else:
         raise StateConflict("there is nothing of it to give back so", status=row.state)
+    alarms.clear(tx, public_id, swap_payout.CHANGED_ALARM)
     audit.record(tx, actor, "swap.refund", public_id, {"to_balance": to_balance, "was": row.state})
     swap_view.tell(tx, row.id)
     return to

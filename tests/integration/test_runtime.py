@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, insert, select, text, update
 
-from jobs import leases, runtime, tasks
+from jobs import alarms, leases, runtime, tasks
 from jobs.runtime import BACKOFF_SECONDS, CRASHES_MAX, Runtime, nudge
 from jobs.saga import SECOND, Outcome, Saga, Step
 from jobs.sweeper import LOOK_MAX, Sweeper
@@ -101,10 +101,20 @@ class Rig:
         query = select(a.name).where(a.subject == f"payment:{row_id}", a.open == 1)
         return [row.name for row in self.database.read(lambda tx: tx.all(query))]
 
+    def raised(self, row_id: int, name: str) -> None:
+        self.database.run(lambda tx: alarms.raise_(tx, name, f"payment:{row_id}", "t"), "test_alarm")
+
 
 @pytest.fixture
 def rig(shared_database: Database) -> Rig:
     return Rig(shared_database)
+
+
+def failing(error: Exception) -> Callable[[Row[Any], Any], Outcome]:
+    def step(row: Row[Any], services: Any) -> Outcome:
+        raise error
+
+    return step
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
@@ -367,6 +377,44 @@ def test_without_a_review_state_it_rests_a_minute(rig: Rig) -> None:
     row = rig.read(row_id)
     assert (row.state, row.crashes) == ("building", 0)
     assert row.due_at > rig.database.now() + 30 * SECOND
+
+
+def test_what_was_raised_of_a_row_that_did_not_come_on_is_over_when_it_does(rig: Rig) -> None:
+    """Also where an outage came in between, and whatever it had failed with before its workers died."""
+    rig.review = None
+    own = rig.new_runtime()
+    row_id = rig.row(crashes=CRASHES_MAX, attempts=3, status_reason="rate_unavailable")
+    rig.raised(row_id, "rate_unavailable")
+    own.advance("payment", row_id)
+    assert (rig.alarms(row_id), rig.read(row_id).attempts) == (["crashed_repeatedly"], 0)
+    rig.first = failing(NodeUnavailable("down"))
+    own.advance("payment", row_id, woken=True)
+    assert rig.alarms(row_id) == ["crashed_repeatedly"]
+    rig.first = lambda row, services: Stayed(due_us=3600 * SECOND)
+    own.advance("payment", row_id, woken=True)
+    assert rig.alarms(row_id) == []
+
+
+def test_a_state_that_is_known_again_is_strange_no_more(rig: Rig) -> None:
+    row_id = rig.row(state="bumping")
+    rig.runtime.advance("payment", row_id)
+    assert rig.alarms(row_id) == ["unknown_state"]
+    rig.change(row_id, state="building")  # as the version that knows both would leave it
+    rig.first = lambda row, services: Stayed(due_us=3600 * SECOND)
+    rig.runtime.advance("payment", row_id)
+    assert rig.alarms(row_id) == []
+
+
+def test_what_a_step_raises_with_its_outcome_stays(rig: Rig) -> None:
+    row_id = rig.row(attempts=3, status_reason="node_unavailable")
+    rig.raised(row_id, "node_unavailable")
+
+    def tell(tx: Tx, row: Row[Any]) -> None:
+        alarms.raise_(tx, "node_unavailable", f"payment:{row.id}", "of another kind")
+
+    rig.first = lambda row, services: Stayed(due_us=3600 * SECOND, effect=tell)
+    rig.runtime.advance("payment", row_id)
+    assert rig.alarms(row_id) == ["node_unavailable"]
 
 
 def test_a_state_of_another_version_is_left_alone(rig: Rig) -> None:
