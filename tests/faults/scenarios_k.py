@@ -143,4 +143,33 @@ SCENARIOS = (
             "api/test_front.py::test_a_deploy_does_not_wait_for_the_silent",
         ),
     ),
+    Scenario(
+        "K17",
+        "A worker is stopped inside a database transaction, for as long as it likes",
+        "MariaDB rolls it back and lets its locks go; no snapshot steps over its postings",
+        tests=(
+            "integration/test_ledger_races.py::test_who_sleeps_inside_a_transaction_is_rolled_back_and_does_it_again",
+            "integration/test_ledger_races.py::test_who_sleeps_before_his_commit_hears_that_nobody_knows",
+            "integration/test_ledger_races.py::test_a_snapshot_waits_for_an_older_posting_that_is_not_committed",
+            "integration/test_ledger_postings.py::test_a_snapshot_that_the_postings_contradict_is_a_fault",
+            "integration/test_db_faults.py::test_a_lock_of_who_sleeps_without_having_written_ends",
+        ),
+        lacks="on MySQL, which has no such limit: its locks stay until the worker or its connection ends",
+    ),
+    Scenario(
+        "K18",
+        "Two people use one idempotency key",
+        "the second is refused: no approval is lost, and no secret is shown to another",
+        tests=(
+            "api/test_withdrawals.py::test_another_persons_approval_is_not_answered_by_the_first_ones",
+            "api/test_idempotency.py::test_the_answer_to_a_person_is_shown_to_nobody_else",
+            "api/test_idempotency.py::test_an_answer_that_an_older_version_stored_is_not_given_again_and_not_done_again",
+        ),
+    ),
+    Scenario(
+        "K19",
+        "An operator says that more of a hedge was traded than was ordered",
+        "refused: nothing is ordered back for real because of a slip",
+        tests=("flows/test_hedges.py::test_an_unclear_order_is_not_closed_by_more_than_was_ordered",),
+    ),
 )
