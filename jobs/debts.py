@@ -27,22 +27,32 @@ def collect(tx: Tx, account_id: int, asset: str, key: str) -> int:
     owners = [(account_id, "available"), (account_id, "receivable")]
     ids = accounts.find(tx, owners, asset)
     units = accounts.lock_balances(tx, ids.values())
-    available, owed = (units[ids[owner]] for owner in owners)
-    paid = min(available, owed)
+    available, due = (units[ids[owner]] for owner in owners)
+    paid = min(available, due)
     if paid:
         postings.post(
             tx, f"repay:{key}", "repayment", asset, [Leg(owners[0], owners[1], paid)], ("account", account_id)
         )
-    lift(tx, account_id)
-    if paid == owed:
+    if paid == due:
         thaw_all(tx, account_id, asset)
+    lift(tx, account_id)
     return paid
 
 
-def lift(tx: Tx, account_id: int) -> None:
-    """Let the account spend again if it owes nothing in any asset."""
-    if all(kinds.get("receivable", 0) == 0 for kinds in balances.of_account(tx, account_id).values()):
-        accounts.unfreeze(tx, account_id, REORG_FREEZE)
+def lift(tx: Tx, account_id: int) -> bool:
+    """Let the account spend again if it owes nothing in any asset; whether it was frozen for that.
+
+    The last thing that is done about a debt: it locks the account's row, which comes after balances.
+    """
+    accounts.lock(tx, account_id)  # whoever adds a debt in another asset has it until that debt can be read
+    return not owed(tx, account_id) and accounts.unfreeze(tx, account_id, REORG_FREEZE)
+
+
+def owed(tx: Tx, account_id: int) -> dict[str, int]:
+    """What the account owes the house, by asset; nothing that it does not. For who decides by it: behind
+    `accounts.lock`."""
+    found = balances.of_account(tx, account_id)
+    return {code: kinds["receivable"] for code, kinds in found.items() if kinds.get("receivable")}
 
 
 def thaw_all(tx: Tx, debtor_id: int, asset: str) -> None:
@@ -98,10 +108,10 @@ def take_back(
     posted = postings.post(tx, key, "deposit_reversal", asset, legs, ref)
     if posted is None:
         return 0
-    owed = units - taken - there
-    if owed > 0:
+    due = units - taken - there
+    if due > 0:
         accounts.freeze(tx, account_id, REORG_FREEZE)
-    return owed
+    return due
 
 
 def debt_subject(debtor_id: int, asset: str) -> str:

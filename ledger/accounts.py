@@ -86,10 +86,26 @@ def check_not_frozen(tx: Tx, account_id: int) -> None:
         raise AccountFrozen(f"the account is frozen: {reason}")
 
 
+_LOCK_ACCOUNT = select(account.c.frozen_reason).where(account.c.id == bindparam("id")).with_for_update()
+
+
+def lock(tx: Tx, account_id: int) -> str | None:
+    """Why the account may not spend, None if it may; nobody else freezes or unfreezes it before this transaction ends.
+
+    To be called after `lock_balances`: whoever frees an account has moved its money before.
+    """
+    reason = tx.one(_LOCK_ACCOUNT, {"id": account_id}).frozen_reason
+    return None if reason is None else str(reason)
+
+
 def freeze(tx: Tx, account_id: int, reason: str) -> bool:
-    """Stop the account from spending; False when it was frozen already (the first reason stays)."""
+    """Stop the account from spending; False when it was frozen already (the first reason stays).
+
+    Either way who unfreezes it waits for this transaction, and sees then why it must not.
+    """
     if account_id == HOUSE_ACCOUNT:
         raise LedgerBroken("the house account cannot be frozen")
+    lock(tx, account_id)  # an UPDATE that finds nothing to change would let the row go again
     values = {"frozen_reason": reason, "frozen_at": tx.now, "updated_at": tx.now, "version": account.c.version + 1}
     condition = (account.c.id == account_id) & account.c.frozen_reason.is_(None)
     return tx.execute(update(account).where(condition).values(values)).rowcount == 1

@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, insert, select
 
 from jobs import alarms, debts
 from jobs.trace.streams import frozen_prefix
-from ledger import accounts, audit, balances, holds, postings
+from ledger import accounts, audit, holds, postings
 from ledger.accounts import Owner
 from ledger.db import Tx
 from ledger.errors import NotFound, StateConflict
@@ -118,9 +118,10 @@ def take(tx: Tx, part_id: int, actor: str) -> int:
 
     Should the deposit come back all the same, the account gets them back from it.
     """
-    part = _live(tx, part_id)
+    part = _read(tx, part_id)
     _check_takable(tx, part)
-    owed = balances.get(tx, (part.debtor_id, "receivable"), part.asset)
+    owed = _owed(tx, part)
+    part = _live(tx, part_id)  # behind the balances, as whoever thaws it because the debt is paid
     taken = min(owed, int(part.units))
     if taken == 0:
         raise StateConflict("nothing is owed any more: thaw it")
@@ -131,11 +132,20 @@ def take(tx: Tx, part_id: int, actor: str) -> int:
     if transfer_id is None or not debts.end_part(tx, part):
         raise StateConflict("it has been decided before")
     holds.settle(tx, part.hold_key, transfer_id, legs)
-    debts.lift(tx, part.debtor_id)
     if taken == owed:
         debts.thaw_all(tx, part.debtor_id, part.asset)
+    debts.lift(tx, part.debtor_id)
     audit.record(tx, actor, "frozen.take", str(part_id), {"units": str(taken), "asset": part.asset})
     return taken
+
+
+def _owed(tx: Tx, part: Row[Any]) -> int:
+    """What the depositor owes, with all balances locked that the part is taken by: another deposit of his that is just
+    leaving the chain adds to it before, or after."""
+    debt = (part.debtor_id, "receivable")
+    holder = [(part.account_id, "held"), (part.account_id, "available")]
+    ids = accounts.find(tx, [debt, (part.debtor_id, "available"), *holder], part.asset)
+    return accounts.lock_balances(tx, ids.values())[ids[debt]]
 
 
 def _check_takable(tx: Tx, part: Row[Any]) -> None:
@@ -168,9 +178,15 @@ def _take_key(part: Row[Any]) -> str:
     return f"{part.hold_key}:taken"
 
 
+def _read(tx: Tx, part_id: int) -> Row[Any]:
+    return _open(tx.first(select(frozen_part).where(frozen_part.c.id == part_id)))
+
+
 def _live(tx: Tx, part_id: int) -> Row[Any]:
-    p = frozen_part.c
-    part = tx.first(select(frozen_part).where(p.id == part_id).with_for_update())
+    return _open(tx.first(select(frozen_part).where(frozen_part.c.id == part_id).with_for_update()))
+
+
+def _open(part: Row[Any] | None) -> Row[Any]:
     if part is None:
         raise NotFound("no such frozen part")
     if part.live != 1:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from jobs import debts, tasks
 from jobs.resolve.by_hand import by_id
 from ledger import accounts, audit, balances, postings
 from ledger.accounts import house
 from ledger.db import Tx
-from ledger.errors import InvalidInput, StateConflict
+from ledger.errors import InvalidInput, NotFound, StateConflict
 from ledger.ids import new_id
 from ledger.postings import Leg
 from ledger.schema import account
@@ -29,7 +31,7 @@ def unfreeze_account(tx: Tx, public_id: str, actor: str) -> None:
     if row.frozen_reason == debts.REORG_FREEZE:
         raise StateConflict("it owes the house after a reorganisation: only repayment or `write-off` ends that")
     accounts.unfreeze(tx, row.id, row.frozen_reason)
-    if any(_receivables(tx, row.id).values()):
+    if debts.owed(tx, row.id):
         accounts.freeze(tx, row.id, debts.REORG_FREEZE)
     audit.record(tx, actor, "account.unfreeze", public_id, {"reason": row.frozen_reason})
     _wake_batches(tx)
@@ -38,7 +40,9 @@ def unfreeze_account(tx: Tx, public_id: str, actor: str) -> None:
 def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
     """Take what an account owes in this asset as the house's loss; the units. Unfreezes it when nothing is left, and
     thaws what others may not spend because of it."""
-    row = by_id(tx, account, public_id)
+    row = tx.first(select(account.c.id).where(account.c.public_id == public_id))  # its row is locked after its balance
+    if row is None:
+        raise NotFound(f"no account {public_id}")
     owner, loss = (row.id, "receivable"), house("reorg_loss")
     owed_id = accounts.find(tx, [owner], asset)[owner]
     units = accounts.lock_balances(tx, [owed_id])[owed_id]
@@ -47,8 +51,7 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
     key = f"write_off:{row.id}:{asset}:{tx.now}"
     postings.post(tx, key, "write_off", asset, [Leg(loss, owner, units)], ("account", row.id))
     debts.thaw_all(tx, row.id, asset)
-    if not any(_receivables(tx, row.id).values()):
-        accounts.unfreeze(tx, row.id, debts.REORG_FREEZE)
+    if debts.lift(tx, row.id):
         _wake_batches(tx)
     audit.record(tx, actor, "account.write_off", public_id, {"asset": asset, "units": str(units)})
     return units
@@ -74,10 +77,6 @@ def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str, key: str 
 def loss_key() -> str:
     """The key of a loss that is about to be booked."""
     return f"loss:{new_id('ls')}"
-
-
-def _receivables(tx: Tx, account_id: int) -> dict[str, int]:
-    return {code: kinds.get("receivable", 0) for code, kinds in balances.of_account(tx, account_id).items()}
 
 
 def _wake_batches(tx: Tx) -> None:
