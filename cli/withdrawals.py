@@ -1,4 +1,4 @@
-"""`coffer withdrawals`: those that wait for a person."""
+"""`coffer withdrawals`: those that are open, and what a person may decide about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATES = ("pending_approval", "queued", "signed", "broadcast", "confirming", "re
 
 @click.group()
 def withdrawals() -> None:
-    """Withdrawals that wait for a person."""
+    """Open withdrawals, and those that wait for a person."""
 
 
 @withdrawals.command("list")
@@ -51,6 +51,16 @@ def _open(tx: Tx, states: tuple[str, ...]) -> list[dict[str, object]]:
         }
         for row in tx.all(select(withdrawal).where(w.state.in_(states)).order_by(w.id).limit(200))
     ]
+
+
+@withdrawals.command("cancel")
+@click.argument("withdrawal_id")
+@acting
+def cancel(withdrawal_id: str, actor: str) -> None:
+    """Give the money of a withdrawal back that has joined no payment; what its account owes is repaid with it."""
+    run = open_services().database.run
+    run(lambda tx: resolve.cancel_withdrawal(tx, withdrawal_id, actor), "cli.cancel")
+    click.echo(f"{withdrawal_id} is cancelled; amount and fee are back with the customer")
 
 
 @withdrawals.command("resolve")

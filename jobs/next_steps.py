@@ -9,6 +9,7 @@ from sqlalchemy import Row, select
 from jobs import debts
 from jobs.escrow import frozen_parts
 from jobs.payment.contents import OUTWARD, flow_of
+from jobs.resolve import accounts as resolve_accounts
 from jobs.services import chain_row
 from jobs.withdrawal import PAID_BEFORE
 from ledger import halts, pauses
@@ -181,6 +182,9 @@ def _account(tx: Tx, row: Row[Any]) -> list[str]:
     if row.frozen_reason is None:
         return []
     if row.frozen_reason == debts.REORG_FREEZE:
+        own = [wd.public_id for code in debts.owed(tx, row.id) for wd in resolve_accounts.waiting(tx, row.id, code)]
+        if own:
+            return [f"coffer withdrawals cancel {name}   what it holds repays the debt" for name in own]
         return [f"coffer accounts write-off {row.public_id} ASSET   or wait: the next deposit repays the debt"]
     return [f"coffer accounts unfreeze {row.public_id}"]
 

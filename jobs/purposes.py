@@ -47,7 +47,7 @@ class Balance:
         payment_requests.count(tx, paid, paid.units)
 
     def take_back(self, tx: Tx, paid: Row[Any], home: Row[Any], owner: Owner, key: str, ref: tuple[str, int]) -> int:
-        owed = debts.take_back(tx, owner[0], paid.asset, paid.units, key, ref)
+        owed = dependants.take_back(tx, paid, owner[0], key, ref)
         dependants.freeze(tx, paid, owner[0], owed)
         payment_requests.count(tx, paid, -paid.units)
         return owed

@@ -42,6 +42,9 @@ _COUNTED = ("pending_approval", "queued", "signed", "broadcast", "confirming", "
 #: Why a withdrawal is in review that may have been paid in a life which a restore has lost.
 PAID_BEFORE = ("restored", "order_signed_before", "signed_before", "inputs_spent")
 
+#: A withdrawal in one of these states can be taken back unless it has joined a payment.
+UNSENT = ("pending_approval", "queued")
+
 #: States that nothing leads out of, but for a reorganisation.
 ENDED = ("completed", "failed", "rejected", "cancelled")
 
@@ -95,10 +98,30 @@ def _within_limits(tx: Tx, order: Order, asset: Asset, rules: AssetPolicy, servi
 def cancel(tx: Tx, caller: Caller, withdrawal_id: int) -> None:
     """Give the money back, while the withdrawal is in no payment. Raises `StateConflict` when it is too late."""
     row = _locked(tx, caller, withdrawal_id)
-    if row.state not in ("pending_approval", "queued") or row.payment_id is not None:
+    check_unsent(tx, row)
+    give_back(tx, row, "cancelled", "cancelled_by_customer", caller.name)
+
+
+def is_unsent(row: Row[Any]) -> bool:
+    """Whether it waits and has joined no payment."""
+    return row.state in UNSENT and row.payment_id is None
+
+
+def check_unsent(tx: Tx, row: Row[Any]) -> None:
+    """Raises `StateConflict` unless this locked withdrawal can be cancelled: it waits in no payment, and cannot have
+    been paid by what this database does not know."""
+    if not is_unsent(row):
         raise StateConflict("it has joined a payment or has ended; it can no longer be cancelled", status=row.state)
     halts.check_sure(tx, row.chain)
-    give_back(tx, row, "cancelled", "cancelled_by_customer", caller.name)
+
+
+def take_back(tx: Tx, row: Row[Any]) -> bool:
+    """Cancel a locked withdrawal because a deposit has left the chain; False when it could not be cancelled by
+    anybody: what it holds stays held."""
+    if not is_unsent(row) or halts.reason(tx, row.chain, halts.UNSURE) is not None:
+        return False
+    give_back(tx, row, "cancelled", "funding_reversed")
+    return True
 
 
 def reject(tx: Tx, caller: Caller, withdrawal_id: int, reason: str) -> None:

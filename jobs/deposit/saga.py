@@ -232,12 +232,12 @@ def _unbook(tx: Tx, row: Row[Any]) -> None:
     key, ref = f"deposit:{row.id}:reverse:{row.credits}", ("deposit", row.id)
     owner, owed = (target.account_id, target.kind), 0
     if owner[0] != accounts.HOUSE_ACCOUNT:
-        dependants.stop_escrows(tx, row, owner[0])
+        dependants.stop(tx, row, owner[0])
     home = None if row.state != State.CREDITED else _home(tx, row)
     if home is not None:
         owed = purposes.of(home).take_back(tx, row, home, owner, key, ref)
     elif owner[1] == "available":  # held, and given to somebody by a person
-        owed = debts.take_back(tx, owner[0], row.asset, row.units, key, ref)
+        owed = dependants.take_back(tx, row, owner[0], key, ref)
         dependants.freeze(tx, row, owner[0], owed)
     else:
         debts.reverse(tx, owner, row.asset, row.units, key, ref)

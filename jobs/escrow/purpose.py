@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs import debts, moves
+from jobs import moves
 from jobs.deposit import requests as payment_requests
 from jobs.escrow import books as escrow_books
 from jobs.escrow import funding as escrow_funding
@@ -44,13 +44,13 @@ class EscrowPurpose:
         payment_requests.count(tx, paid, -paid.units)
         in_escrow = owner[1] == escrow_books.PLACE
         if not in_escrow and not _had_funded(tx, row, paid):
-            owed = debts.take_back(tx, row.buyer_id, paid.asset, paid.units, key, ref)
+            owed = dependants.take_back(tx, paid, row.buyer_id, key, ref)
             dependants.freeze(tx, paid, row.buyer_id, owed)
             return owed
         draft = Draft(tx, row)
         here = draft.taken_back(paid.id, paid.units, in_escrow=in_escrow)
         first = (escrow_books.PLACE, here)
-        owed = debts.take_back(tx, row.buyer_id, paid.asset, paid.units, key, ref, first=first)
+        owed = dependants.take_back(tx, paid, row.buyer_id, key, ref, first=first)
         dependants.freeze(tx, paid, row.buyer_id, owed)
         _reversed(tx, row, draft)
         return owed

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import Row, select
 
 from jobs import debts, tasks
+from jobs.payment import books as payment_books
 from jobs.resolve.by_hand import by_id
+from jobs.withdrawal import UNSENT
 from ledger import accounts, audit, balances, postings
 from ledger.accounts import house
 from ledger.db import Tx
 from ledger.errors import InvalidInput, NotFound, StateConflict
 from ledger.ids import new_id
 from ledger.postings import Leg
-from ledger.schema import account
+from ledger.schema import account, payment, withdrawal
 
 
 def freeze_account(tx: Tx, public_id: str, reason: str, actor: str) -> None:
@@ -39,7 +43,9 @@ def unfreeze_account(tx: Tx, public_id: str, actor: str) -> None:
 
 def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
     """Take what an account owes in this asset as the house's loss; the units. Unfreezes it when nothing is left, and
-    thaws what others may not spend because of it."""
+    thaws what others may not spend because of it.
+    Refused while money of its own that could repay the debt waits to be paid out: it would be paid to the debtor.
+    """
     row = tx.first(select(account.c.id).where(account.c.public_id == public_id))  # its row is locked after its balance
     if row is None:
         raise NotFound(f"no account {public_id}")
@@ -48,6 +54,7 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
     units = accounts.lock_balances(tx, [owed_id])[owed_id]
     if units == 0:
         raise StateConflict(f"it owes no {asset}")
+    _check_nothing_waits(tx, row.id, asset)
     key = f"write_off:{row.id}:{asset}:{tx.now}"
     postings.post(tx, key, "write_off", asset, [Leg(loss, owner, units)], ("account", row.id))
     debts.thaw_all(tx, row.id, asset)
@@ -55,6 +62,28 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
         _wake_batches(tx)
     audit.record(tx, actor, "account.write_off", public_id, {"asset": asset, "units": str(units)})
     return units
+
+
+def waiting(tx: Tx, account_id: int, asset: str) -> list[Row[Any]]:
+    """The account's withdrawals of this asset of which nothing can be out yet, the oldest first, each with the id of
+    its `payment` or None."""
+    w = withdrawal.c
+    query = select(w.public_id, w.payment_id, payment.c.public_id.label("payment"))
+    query = query.outerjoin(payment, payment.c.id == w.payment_id).where(w.account_id == account_id, w.asset == asset)
+    found = tx.all(query.where(w.state.in_((*UNSENT, "signed"))).order_by(w.id))
+    return [row for row in found if row.payment_id is None or not payment_books.intent_stands(tx, row.payment_id)]
+
+
+def _check_nothing_waits(tx: Tx, account_id: int, asset: str) -> None:
+    found = waiting(tx, account_id, asset)
+    free = [row.public_id for row in found if row.payment is None]
+    if free:
+        raise StateConflict(f"its own money waits to be paid out: first `coffer withdrawals cancel {free[0]}`")
+    if found:
+        detail = (
+            f"its withdrawal {found[0].public_id} waits in {found[0].payment}, which lets it go by itself while the"
+        )
+        raise StateConflict(f"{detail} account is frozen: cancel it then (coffer withdrawals cancel)")
 
 
 def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str, key: str | None = None) -> None:

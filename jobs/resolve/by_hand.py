@@ -15,7 +15,7 @@ from jobs.escrow import frozen_parts
 from jobs.ownership import deposits as ownership_deposits
 from jobs.payment import books as payment_books
 from jobs.row_mac import RowMac
-from jobs.withdrawal import give_back, move
+from jobs.withdrawal import check_unsent, give_back, move
 from ledger import accounts, audit, halts, history, pauses, postings
 from ledger.accounts import HOUSE_ACCOUNT, Owner, house
 from ledger.db import Tx
@@ -102,7 +102,15 @@ def _rebook(tx: Tx, row: Row[Any], source: Owner, to: Owner, values: dict[str, A
     history.note(tx, "deposit", row.id, row.state, values.get("state", row.state), values["status_reason"], actor)
 
 
-# Withdrawals in review
+# Withdrawals that wait, and those in review
+
+
+def cancel_withdrawal(tx: Tx, public_id: str, actor: str) -> None:
+    """Give the money of a withdrawal back that waits in no payment, as its customer could."""
+    row = by_id(tx, withdrawal, public_id)
+    check_unsent(tx, row)
+    give_back(tx, row, "cancelled", "cancelled_by_operator", actor)
+    audit.record(tx, actor, "withdrawal.cancel", public_id, {"units": str(row.units), "fee_units": str(row.fee_units)})
 
 
 def refund_withdrawal(tx: Tx, public_id: str, actor: str) -> None:

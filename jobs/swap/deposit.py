@@ -6,13 +6,12 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from jobs import debts, moves, withdrawal
+from jobs import moves, withdrawal
 from jobs.deposit import requests as payment_requests
 from jobs.swap import view as swap_view
 from jobs.swap.saga import SWAP
 from jobs.swap.state import COLLECTING, FUNDING_REVERSED, State
 from jobs.trace import dependants
-from ledger import halts
 from ledger.accounts import Owner
 from ledger.db import Tx
 from ledger.schema import swap
@@ -44,12 +43,12 @@ class SwapPurpose:
         payment_requests.count(tx, paid, -paid.units)
         row = moves.lock(tx, swap, home.purpose_id)
         if owner[1] != "swap":
-            owed = debts.take_back(tx, owner[0], paid.asset, paid.units, key, ref)
+            owed = dependants.take_back(tx, paid, owner[0], key, ref)
             dependants.freeze(tx, paid, owner[0], owed)
             return owed
         _stop(tx, row.refund_withdrawal_id)
         taken = min(paid.units, row.held_units)
-        owed = debts.take_back(tx, owner[0], paid.asset, paid.units, key, ref, first=("swap", taken))
+        owed = dependants.take_back(tx, paid, owner[0], key, ref, first=("swap", taken))
         if owed:
             _stop(tx, row.withdrawal_id)
             dependants.freeze(tx, paid, owner[0], owed)
@@ -74,8 +73,4 @@ def _stop(tx: Tx, withdrawal_id: int | None) -> None:
     what it holds is owed then, and as long as it is, the account is frozen and nothing leaves."""
     if withdrawal_id is None:
         return
-    row = withdrawal.lock_all(tx, [withdrawal_id])[0]
-    if halts.reason(tx, row.chain, halts.UNSURE) is not None:
-        return
-    if row.state in ("pending_approval", "queued") and row.payment_id is None:
-        withdrawal.give_back(tx, row, "cancelled", FUNDING_REVERSED)
+    withdrawal.take_back(tx, withdrawal.lock_all(tx, [withdrawal_id])[0])

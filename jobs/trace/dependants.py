@@ -18,9 +18,9 @@ from jobs.escrow import frozen_parts
 from jobs.escrow.frozen_parts import Cause
 from jobs.escrow.state import ENDED
 from jobs.payment import books as payment_books
-from jobs.trace import streams
+from jobs.trace import own, streams
 from jobs.trace.follow import Leaf, Trace, leaves, trace
-from ledger import accounts, halts
+from ledger import accounts, balances
 from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
 from ledger.errors import DatabaseError
@@ -30,17 +30,29 @@ log = logging.getLogger("coffer.trace")
 
 #: How often the trace is followed until it stands still: others spend while their balances are not locked yet.
 LOOKS_MAX = 4
-#: A withdrawal in one of these states can be taken back unless it has joined a payment.
-UNSENT = ("pending_approval", "queued")
 
 
-def stop_escrows(tx: Tx, paid: Row[Any], debtor_id: int) -> None:
+def stop(tx: Tx, paid: Row[Any], debtor_id: int) -> None:
     """Lock every escrow that the reversal of the deposit `paid` of the account `debtor_id` may keep from being
-    released. One that is being released has let its money go by then, and one that is to be sees what was frozen.
+    released, and the withdrawals that it may cancel for the debt. What is being released, or joins a payment, has let
+    its money go by then, and what is to be sees what was frozen.
 
-    To be called before the reversal locks any balance: whoever ends an escrow locks them in this order, too.
+    To be called before the reversal locks any balance: whoever ends one of them locks them in this order, too.
     """
     _lock_escrows(tx, _others(tx, paid, debtor_id)[1], paid, debtor_id)
+    own.lock(tx, debtor_id, paid.asset)
+
+
+def take_back(
+    tx: Tx, paid: Row[Any], debtor_id: int, key: str, ref: tuple[str, int], *, first: tuple[str, int] = ("escrow", 0)
+) -> int:
+    """As `debts.take_back`, of the deposit `paid`, and then out of the account's own withdrawals that have not left;
+    the units that are owed all the same."""
+    owed = debts.take_back(tx, debtor_id, paid.asset, paid.units, key, ref, first=first)
+    if owed:
+        own.repay(tx, debtor_id, paid.asset)
+        owed = min(owed, balances.get(tx, (debtor_id, "receivable"), paid.asset))
+    return owed
 
 
 def freeze(tx: Tx, paid: Row[Any], debtor_id: int, owed: int) -> None:
@@ -85,8 +97,8 @@ def _others(tx: Tx, paid: Row[Any], debtor_id: int) -> tuple[bool, list[Leaf]]:
 
 
 def _of_others(found: Trace, debtor_id: int) -> list[Leaf]:
-    own = (debtor_id, HOUSE_ACCOUNT)
-    return [one for one in leaves(found.root) if one.step.account_id not in own and one.step.what != "frozen"]
+    not_others = (debtor_id, HOUSE_ACCOUNT)
+    return [one for one in leaves(found.root) if one.step.account_id not in not_others and one.step.what != "frozen"]
 
 
 def _tell(tx: Tx, paid: Row[Any], debtor_id: int) -> None:
@@ -105,9 +117,9 @@ def _lock_escrows(tx: Tx, found: Sequence[Leaf], paid: Row[Any], debtor_id: int)
 
 def _own_escrows(tx: Tx, paid: Row[Any], debtor_id: int) -> set[int]:
     e, a = escrow.c, address.c
-    own = select(e.id).where(or_(e.buyer_id == debtor_id, e.order_id == debtor_id), e.state.not_in(sorted(ENDED)))
+    his = select(e.id).where(or_(e.buyer_id == debtor_id, e.order_id == debtor_id), e.state.not_in(sorted(ENDED)))
     home = select(a.purpose_id.label("id")).where(a.id == paid.address_id, a.purpose_kind == "escrow")
-    return {int(row.id) for query in (own, home) for row in tx.all(query)}
+    return {int(row.id) for query in (his, home) for row in tx.all(query)}
 
 
 def _lock_balances(tx: Tx, found: Sequence[Leaf]) -> None:
@@ -144,11 +156,9 @@ def _stop(tx: Tx, cause: Cause, withdrawal_id: int, account_id: int, asset: str,
     """Take a withdrawal back that has joined no payment; one of which nothing can be out yet waits, and so does one
     that may have been paid by what this database does not know."""
     (row,) = withdrawal.lock_all(tx, [withdrawal_id])
-    unsent = row.state in UNSENT and row.payment_id is None
-    if unsent and halts.reason(tx, row.chain, halts.UNSURE) is None:
-        withdrawal.give_back(tx, row, "cancelled", "funding_reversed")
+    if withdrawal.take_back(tx, row):
         return frozen_parts.freeze(tx, cause, account_id, asset, units)
-    if not unsent and (row.payment_id is None or payment_books.intent_stands(tx, row.payment_id)):
+    if not withdrawal.is_unsent(row) and (row.payment_id is None or payment_books.intent_stands(tx, row.payment_id)):
         return 0
     frozen_parts.mark(tx, cause, account_id, asset, units, ("withdrawal", row.id))
     return units

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from jobs.signer.record import Record
-from ledger import pauses
+from ledger import halts, pauses
 from ledger.schema import account, audit, deposit, payment, task, withdrawal
 from tests import databases
 from tests.flows.test_payments import forge
@@ -335,6 +335,44 @@ def test_a_debt_is_written_off_as_the_houses_loss(here: Installation) -> None:
     assert here.engine.balance(customer, "receivable") == 0
     assert here.engine.house("reorg_loss") == -owed
     assert here.engine.frozen(customer) is None
+
+
+@on_both
+def test_a_withdrawal_that_waits_is_cancelled_and_one_that_has_left_is_not(here: Installation) -> None:
+    customer = here.engine.funded(1_000_000)
+    sent = here.engine.withdraw(customer, 100_000)
+    here.engine.tick()
+    waiting = here.engine.withdraw(customer, 200_000)
+    names = [here.engine.row(withdrawal, row_id).public_id for row_id in (sent, waiting)]
+    assert "joined a payment" in here.refused("withdrawals", "cancel", names[0])
+    here.said("withdrawals", "cancel", names[1], "--as", "alice")
+    assert here.engine.state(waiting) == "cancelled"
+    assert here.engine.available(customer) == 1_000_000 - 102_000
+    assert acts(here)[-1] == ("operator:alice", "withdrawal.cancel", names[1])
+    assert "can no longer be cancelled" in here.refused("withdrawals", "cancel", names[1])
+    assert "no withdrawal" in here.refused("withdrawals", "cancel", "wd_nothing")
+
+
+@on_both
+def test_no_debt_is_written_off_while_the_debtors_own_money_waits_to_be_paid_out(here: Installation) -> None:
+    customer = here.engine.funded(1_000_000)
+    name = public_id(here, customer)
+    row_id = here.engine.withdraw(customer, 400_000)
+    waiting = here.engine.row(withdrawal, row_id).public_id
+    here.said("pause", "BTC", "withdrawals", "--reason", "a drill")
+    here.database.run(lambda tx: halts.stop(tx, "bitcoin", "unknown_outgoing", "a drill", "test"), "test")
+    here.chain.reorg(6, double_spent=[here.engine.deposit_of(customer).txid])
+    here.engine.tick(2)
+    assert here.engine.balance(customer, "receivable") == 402_000
+    assert f"withdrawals cancel {waiting}" in here.refused("accounts", "write-off", name, "BTC")
+    steps = json.loads(here.said("explain", name, "--json"))["next_steps"]
+    assert [step for step in steps if f"withdrawals cancel {waiting}" in step]
+    assert not [step for step in steps if "write-off" in step]
+    here.said("lift-halt", "bitcoin", "unknown_outgoing", "--reason", "it was a drill")
+    here.said("withdrawals", "cancel", waiting)
+    assert here.engine.frozen(customer) is None
+    assert "owes no BTC" in here.refused("accounts", "write-off", name, "BTC")
+    here.engine.check_invariants()
 
 
 def test_money_to_a_treasury_address_is_capital(here: Installation) -> None:

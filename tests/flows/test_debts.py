@@ -1,0 +1,161 @@
+"""What a vanished deposit leaves its depositor owing: out of what it is repaid (FAULTS E2)."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from jobs import halting, transfers
+from jobs.resolve import accounts as resolve_accounts
+from jobs.resolve import by_hand
+from ledger import pauses
+from ledger.errors import StateConflict
+from ledger.schema import account, deposit, frozen_part
+from ledger.schema import withdrawal as withdrawals
+from tests.flows.engine import Engine
+from tests.flows.escrow_desk import Desk
+
+FEE = 2_000
+
+
+@pytest.fixture
+def desk(engine: Engine) -> Desk:
+    return Desk(engine)
+
+
+def paid_in(desk: Desk, units: int) -> str:
+    """A deposit to the buyer's balance, credited; its txid."""
+    txid = desk.engine.chain.fund(desk.engine.address(desk.buyer).address, units, blocks=6)
+    desk.engine.tick()
+    return txid
+
+
+def give(desk: Desk, giver: int, taker: int, units: int) -> None:
+    order = transfers.Order(giver, taker, "BTC", units, secrets.token_hex(8))
+    desk.run(lambda tx: transfers.make(tx, desk.engine.caller, order))
+
+
+def resume(desk: Desk) -> None:
+    desk.run(lambda tx: pauses.resume(tx, "BTC", "withdrawals", "test"))
+
+
+def queued(desk: Desk, *units: int) -> list[int]:
+    """Withdrawals of the buyer that wait in the queue while they are paused."""
+    made = [desk.engine.withdraw(desk.buyer, each) for each in units]
+    desk.run(lambda tx: pauses.stop(tx, "BTC", "withdrawals", "a test", "test"))
+    return made
+
+
+def reversed_alone(desk: Desk, txid: str, depth: int) -> None:
+    """As `Desk.lose`, but no other step runs."""
+    engine = desk.engine
+    engine.chain.reorg(depth, gone=[txid])
+    engine.run_task("scan")
+    (paid,) = [row for row in engine.rows(deposit) if row.txid == txid]
+    engine.runtime.advance("deposit", paid.id)
+
+
+def stands(desk: Desk, row_id: int) -> tuple[str, str | None]:
+    row = desk.engine.row(withdrawals, row_id)
+    return row.state, row.status_reason
+
+
+def owed(desk: Desk) -> int:
+    return desk.engine.balance(desk.buyer, "receivable")
+
+
+def write_off(desk: Desk) -> int:
+    name = desk.engine.row(account, desk.buyer).public_id
+    return int(desk.run(lambda tx: resolve_accounts.write_off(tx, name, "BTC", "operator:ada")))
+
+
+# His own withdrawals
+
+
+@pytest.mark.parametrize("approval", [True, False], ids=["pending_approval", "queued"])
+def test_a_debtors_own_withdrawal_that_has_not_left_repays_his_debt(desk: Desk, approval: bool) -> None:
+    engine = desk.engine
+    if approval:
+        engine.set_policy(withdrawal_approval_above_units=1_000)
+    txid = paid_in(desk, 500_000)
+    (waiting,) = queued(desk, 400_000)
+    assert engine.state(waiting) == ("pending_approval" if approval else "queued")
+    desk.lose(txid, 6)
+    assert stands(desk, waiting) == ("cancelled", "funding_reversed")
+    assert (owed(desk), engine.available(desk.buyer), engine.balance(desk.buyer, "held")) == (0, 0, 0)
+    assert engine.frozen(desk.buyer) is None
+    desk.check()
+    resume(desk)
+    desk.again(txid)
+    assert engine.available(desk.buyer) == 500_000
+    desk.check()
+
+
+def test_the_newest_of_his_withdrawals_go_first_and_no_more_than_are_needed(desk: Desk) -> None:
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    desk.top_up(300_000)
+    made = queued(desk, 200_000, 300_000, 200_000)
+    reversed_alone(desk, txid, 12)  # the other one, which is in the pool again, is not judged yet
+    assert [engine.state(each) for each in made] == ["queued", "cancelled", "cancelled"]
+    assert (owed(desk), engine.frozen(desk.buyer)) == (0, None)
+    assert engine.available(desk.buyer) == 300_000 - 200_000 - FEE
+
+
+def test_others_are_kept_from_spending_only_what_his_own_withdrawals_do_not_repay(desk: Desk) -> None:
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 300_000)
+    (waiting,) = queued(desk, 150_000)
+    desk.lose(txid, 6)
+    assert stands(desk, waiting) == ("cancelled", "funding_reversed")
+    assert (owed(desk), engine.frozen(desk.buyer)) == (300_000, "reorg_debt")
+    assert [(row.account_id, row.units) for row in engine.rows(frozen_part)] == [(desk.vendor, 300_000)]
+    desk.check()
+    desk.again(txid)
+    assert (owed(desk), desk.money()) == (0, (200_000, 300_000))
+    desk.check()
+
+
+def test_one_that_may_have_been_paid_in_a_lost_life_stays_and_keeps_his_debt_from_being_written_off(
+    desk: Desk,
+) -> None:
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    (waiting,) = queued(desk, 400_000)
+    desk.run(lambda tx: halting.stop(tx, engine.name, "restored", "a drill", "op"))
+    desk.lose(txid, 6)
+    assert engine.state(waiting) == "queued"
+    assert (owed(desk), engine.frozen(desk.buyer)) == (402_000, "reorg_debt")
+    name = engine.row(withdrawals, waiting).public_id
+    with pytest.raises(StateConflict, match=f"withdrawals cancel {name}"):
+        write_off(desk)
+    with pytest.raises(StateConflict, match="looked into"):
+        desk.run(lambda tx: by_hand.cancel_withdrawal(tx, name, "operator:ada"))
+    desk.run(lambda tx: halting.lift(tx, engine.name, "restored", "op"))
+    desk.run(lambda tx: by_hand.cancel_withdrawal(tx, name, "operator:ada"))
+    assert stands(desk, waiting) == ("cancelled", "cancelled_by_operator")
+    assert (owed(desk), engine.frozen(desk.buyer)) == (0, None)
+    desk.check()
+
+
+def test_no_debt_is_written_off_while_a_payment_of_which_nothing_is_out_has_the_money(desk: Desk) -> None:
+    engine = desk.engine
+    engine.funded(20_000_000)  # coins of others
+    txid = paid_in(desk, 500_000)
+    payee = engine.chain.outside_address()
+    waiting = engine.withdraw(desk.buyer, 400_000, payee)
+    engine.run_task("batch")
+    assert engine.row(withdrawals, waiting).payment_id is not None
+    reversed_alone(desk, txid, 6)
+    assert (engine.state(waiting), owed(desk)) == ("queued", 402_000)
+    with pytest.raises(StateConflict, match="lets it go by itself"):
+        write_off(desk)
+    engine.tick()
+    with pytest.raises(StateConflict, match="withdrawals cancel"):
+        write_off(desk)
+    name = engine.row(withdrawals, waiting).public_id
+    desk.run(lambda tx: by_hand.cancel_withdrawal(tx, name, "operator:ada"))
+    assert (owed(desk), engine.frozen(desk.buyer), engine.chain.received(payee)) == (0, None, 0)
+    desk.check()
