@@ -7,13 +7,17 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from jobs import alarms
+from jobs.trace import streams
+from jobs.trace.streams import Move
 from ledger import accounts, balances, holds, postings
 from ledger.db import Tx
 from ledger.postings import Leg
-from ledger.schema import deposit, frozen_part
+from ledger.schema import deposit, frozen_part, posting, transfer
 
 #: Why an account with a debt is frozen; lifted by itself once the debt is repaid.
 REORG_FREEZE = "reorg_debt"
+#: The kind of the transfer with which the house bears a debt.
+WRITE_OFF = "write_off"
 
 
 def collect(tx: Tx, account_id: int, asset: str, key: str) -> int:
@@ -112,6 +116,50 @@ def take_back(
     if due > 0:
         accounts.freeze(tx, account_id, REORG_FREEZE)
     return due
+
+
+def owe_again(tx: Tx, paid: Row[Any], account_id: int, number: int) -> bool:
+    """The deposit `paid` is about to be credited for the `number`th time: what the house had borne of the debt that it
+    left in this account is owed again, so that the credit repays it. Whether there was any.
+
+    Left as it is, one receipt would be two credits: the one that was spent and written off, and this one.
+    """
+    debt = _left_behind(tx, paid, account_id, number)
+    if debt is None:
+        return False
+    owners = [(account_id, "available"), (account_id, "receivable")]
+    accounts.lock_balances(tx, accounts.find(tx, owners, paid.asset).values())
+    units = _written_off(tx, debt)
+    if units == 0:
+        return False
+    key = f"deposit:{paid.id}:{streams.RECOVERED}:{debt.key.rpartition(':')[2]}"  # each debt comes back once
+    leg = Leg(owners[1], accounts.house("reorg_loss"), units)
+    postings.post(tx, key, streams.RECOVERED, paid.asset, [leg], ("deposit", paid.id))
+    accounts.freeze(tx, account_id, REORG_FREEZE)
+    return True
+
+
+def _left_behind(tx: Tx, paid: Row[Any], account_id: int, number: int) -> Move | None:
+    """What the account came to owe when the deposit was last taken back from a customer; the house may have kept it
+    since, until a person gave it to somebody."""
+    for generation in range(number - 1, 0, -1):
+        found = list(streams.moves(tx, transfer.c.transfer_key == f"deposit:{paid.id}:reverse:{generation}"))
+        owners = {streams.owner(tx, move.debit_id): move for move in found}
+        if any(owner.account_id != accounts.HOUSE_ACCOUNT for owner in owners):
+            return owners.get(streams.Owner(account_id, "receivable"))
+    return None
+
+
+def _written_off(tx: Tx, debt: Move) -> int:
+    """How much of a debt the house has borne: of all that an account owes the oldest is repaid, or written off, first.
+    The balance is locked."""
+    p, at, units = posting.c, 0, 0
+    start = sum(move.units for move in streams.moves(tx, (p.debit_id == debt.debit_id) & (p.id < debt.id)))
+    for move in streams.moves(tx, p.credit_id == debt.debit_id):
+        if move.kind == WRITE_OFF:
+            units += max(0, min(at + move.units, start + debt.units) - max(at, start))
+        at += move.units
+    return units
 
 
 def debt_subject(debtor_id: int, asset: str) -> str:

@@ -173,8 +173,11 @@ def _credit(tx: Tx, row: Row[Any]) -> None:
         raise LedgerBroken(f"deposit {row.id}: credited without an address")
     purpose = purposes.of(home)
     owner = purpose.owner(tx, row, home)
+    again = owner[0] != accounts.HOUSE_ACCOUNT and debts.owe_again(tx, row, owner[0], row.credits + 1)
     _book(owner, "credited", tx, row)
     purpose.credited(tx, row, home, owner)
+    if again:  # what it funds is not the balance: that may have something all the same
+        debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{row.credits + 1}:again")
     frozen_parts.returned(tx, row)
     reason = home.purpose_kind if home.purpose_kind in _HOUSE_PURPOSES else "late" if row.late else None
     order = home.owner_kind == "order" and owner[0] == home.account_id

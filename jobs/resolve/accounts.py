@@ -43,7 +43,9 @@ def unfreeze_account(tx: Tx, public_id: str, actor: str) -> None:
 
 def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
     """Take what an account owes in this asset as the house's loss; the units. Unfreezes it when nothing is left, and
-    thaws what others may not spend because of it.
+    thaws what others may not spend because of it. Should a deposit come back that had left the debt, it repays the
+    house.
+
     Refused while money of its own that could repay the debt waits to be paid out: it would be paid to the debtor.
     """
     row = tx.first(select(account.c.id).where(account.c.public_id == public_id))  # its row is locked after its balance
@@ -56,7 +58,7 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
         raise StateConflict(f"it owes no {asset}")
     _check_nothing_waits(tx, row.id, asset)
     key = f"write_off:{row.id}:{asset}:{tx.now}"
-    postings.post(tx, key, "write_off", asset, [Leg(loss, owner, units)], ("account", row.id))
+    postings.post(tx, key, debts.WRITE_OFF, asset, [Leg(loss, owner, units)], ("account", row.id))
     debts.thaw_all(tx, row.id, asset)
     if debts.lift(tx, row.id):
         _wake_batches(tx)

@@ -57,6 +57,7 @@ def credit_deposit(tx: Tx, public_id: str, account_id: str, actor: str) -> None:
     if row.account_id not in (None, owner.id):
         rightful = tx.value(select(account.c.public_id).where(account.c.id == row.account_id))
         raise InvalidInput("/account", f"the deposit came to an address of {rightful}: only that account can get it")
+    debts.owe_again(tx, row, owner.id, row.credits)
     values = {"account_id": owner.id, "project_id": owner.project_id, "state": "credited"}
     _rebook(tx, row, source, (owner.id, "available"), values | {"status_reason": "resolved", "due_at": tx.now}, actor)
     debts.collect(tx, owner.id, row.asset, f"deposit:{row.id}:resolve:{row.credits}")

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from jobs.trace import streams
-from jobs.trace.streams import BOOKED, REVERSAL, Lot, Move
+from jobs.trace.streams import BOOKED, RECOVERED, REVERSAL, Lot, Move
 from jobs.withdrawal import hold_key
 from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
@@ -261,7 +261,7 @@ class _Follower:
             until = start + debt.units
             covered = min(until, high) - max(start, low)
             start = until
-            if covered > 0 and debt.kind == REVERSAL:
+            if covered > 0 and debt.kind in (REVERSAL, RECOVERED):
                 root = self.deposit(debt.ref[1], int(debt.key.rpartition(":")[2]))
                 step.steps += [] if root is None else cut(_spent(root), covered, last=True)
         return step

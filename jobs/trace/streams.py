@@ -22,6 +22,8 @@ from ledger.types import total
 #: Kinds of transfers that bring a deposit's money in.
 BOOKED = ("deposit", "deposit_resolution")
 REVERSAL = "deposit_reversal"
+#: The kind of a transfer by which a debt that was written off is owed again, numbered as the reversal that had left it.
+RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""What a vanished deposit leaves its depositor owing: out of what it is repaid (FAULTS E2)."""
+"""What a vanished deposit leaves its depositor owing: out of what it is repaid, and what the house bears of it (FAULTS
+E2, E3).
+"""
 
 from __future__ import annotations
 
@@ -158,4 +160,87 @@ def test_no_debt_is_written_off_while_a_payment_of_which_nothing_is_out_has_the_
     name = engine.row(withdrawals, waiting).public_id
     desk.run(lambda tx: by_hand.cancel_withdrawal(tx, name, "operator:ada"))
     assert (owed(desk), engine.frozen(desk.buyer), engine.chain.received(payee)) == (0, None, 0)
+    desk.check()
+
+
+# Debts that the house has borne
+
+
+def spent_and_lost(desk: Desk, units: int) -> str:
+    """A deposit that the buyer has given to the vendor, and that has left the chain since; its txid."""
+    txid = paid_in(desk, units)
+    give(desk, desk.buyer, desk.vendor, units)
+    desk.lose(txid, 6)
+    return txid
+
+
+def test_what_was_written_off_is_repaid_by_its_own_deposit_whatever_else_is_owed(desk: Desk) -> None:
+    """In whatever order they come back, each receipt is one credit."""
+    engine = desk.engine
+    first = spent_and_lost(desk, 500_000)
+    write_off(desk)
+    second = spent_and_lost(desk, 200_000)
+    assert (owed(desk), engine.house("reorg_loss")) == (200_000, -500_000)
+    desk.again(first)
+    assert (owed(desk), engine.available(desk.buyer), engine.house("reorg_loss")) == (200_000, 0, 0)
+    assert engine.frozen(desk.buyer) == "reorg_debt"
+    desk.again(second)
+    assert (owed(desk), engine.available(desk.buyer), engine.house("reorg_loss")) == (0, 0, 0)
+    assert engine.frozen(desk.buyer) is None
+    assert engine.available(desk.vendor) == 700_000
+    desk.check()
+
+
+def test_a_deposit_whose_own_debt_was_repaid_does_not_pay_for_another_that_was_written_off(desk: Desk) -> None:
+    engine = desk.engine
+    older, newer = paid_in(desk, 200_000), paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 700_000)
+    desk.lose(newer, 6)
+    desk.lose(older, 13)
+    engine.chain.fund(engine.address(desk.buyer).address, 600_000, blocks=6)  # the first debt, half of the second
+    engine.tick()
+    assert write_off(desk) == 100_000
+    desk.again(newer)
+    assert (engine.available(desk.buyer), engine.house("reorg_loss")) == (500_000, -100_000)
+    desk.again(older)
+    assert (engine.available(desk.buyer), engine.house("reorg_loss")) == (600_000, 0)
+    desk.check()
+
+
+def test_a_deposit_that_comes_and_goes_repays_the_house_each_time(desk: Desk) -> None:
+    engine = desk.engine
+    txid = spent_and_lost(desk, 500_000)
+    for _ in range(2):
+        write_off(desk)
+        assert engine.house("reorg_loss") == -500_000
+        desk.again(txid)
+        assert (owed(desk), engine.available(desk.buyer), engine.house("reorg_loss")) == (0, 0, 0)
+        desk.lose(txid, 6)
+        assert owed(desk) == 500_000
+    desk.again(txid)
+    assert (owed(desk), desk.money(), engine.house("reorg_loss")) == (0, (0, 500_000), 0)
+    desk.check()
+
+
+def test_one_that_a_person_gives_to_its_owner_each_time_repays_the_house(desk: Desk) -> None:
+    engine = desk.engine
+    engine.set_policy(deposit_minimum_units=600_000)
+    owner = engine.row(account, desk.buyer).public_id
+    txid = paid_in(desk, 500_000)
+
+    def given() -> None:
+        name = engine.deposit_of(desk.buyer).public_id
+        desk.run(lambda tx: by_hand.credit_deposit(tx, name, owner, "operator:ada"))
+
+    given()
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    desk.lose(txid, 6)
+    write_off(desk)
+    desk.again(txid)
+    assert engine.house("reorg_loss") == -500_000  # it is dust, and the house's, until somebody decides
+    desk.lose(txid, 6)
+    desk.again(txid)
+    given()
+    assert (owed(desk), desk.money(), engine.house("reorg_loss")) == (0, (0, 500_000), 0)
+    assert engine.frozen(desk.buyer) is None
     desk.check()

@@ -318,6 +318,15 @@ def test_a_written_off_debt_thaws(desk: Desk) -> None:
     assert (owed(desk), desk.money()) == (0, (0, 500_000))
     assert desk.engine.house("reorg_loss") == -500_000
     desk.check()
+    desk.again(txid)  # one receipt is one credit: it repays the house, and is nobody's to spend twice
+    assert (owed(desk), desk.money()) == (0, (0, 500_000))
+    assert desk.engine.house("reorg_loss") == 0
+    assert desk.engine.frozen(desk.buyer) is None
+    desk.check()
+    desk.lose(txid, 6)
+    assert (owed(desk), desk.money()) == (500_000, (0, 0))
+    assert frozen(desk) == [(500_000, None), (500_000, 1)]
+    desk.check()
 
 
 def test_a_balance_that_had_funded_it_leaves_a_debt_and_a_buyer_who_releases_nothing(desk: Desk) -> None:
