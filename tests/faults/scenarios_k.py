@@ -172,4 +172,39 @@ SCENARIOS = (
         "refused: nothing is ordered back for real because of a slip",
         tests=("flows/test_hedges.py::test_an_unclear_order_is_not_closed_by_more_than_was_ordered",),
     ),
+    Scenario(
+        "K20",
+        "A deposit leaves the chain while its depositor's own withdrawal waits with the money",
+        "the withdrawal is cancelled and repays the debt; where it cannot be, the debt is not written off meanwhile",
+        tests=(
+            "flows/test_debts.py::test_a_debtors_own_withdrawal_that_has_not_left_repays_his_debt",
+            "flows/test_debts.py::test_one_that_may_have_been_paid_in_a_lost_life_stays_and_keeps_his_debt_from_being_written_off",
+            "ops/test_resolve.py::test_no_debt_is_written_off_while_the_debtors_own_money_waits_to_be_paid_out",
+        ),
+    ),
+    Scenario(
+        "K21",
+        "A deposit comes back whose debt was written off",
+        "it repays the house: one receipt is one credit",
+        tests=(
+            "flows/test_escrow_reorgs.py::test_a_written_off_debt_thaws",
+            "flows/test_debts.py::test_what_was_written_off_is_repaid_by_its_own_deposit_whatever_else_is_owed",
+            "flows/test_debts.py::test_a_deposit_whose_own_debt_was_repaid_does_not_pay_for_another_that_was_written_off",
+        ),
+    ),
+    Scenario(
+        "K22",
+        "A debt ends while its account comes to owe in another asset",
+        "the account stays frozen",
+        tests=(
+            "flows/test_debt_races.py::test_who_comes_to_owe_in_another_asset_while_a_debt_ends_stays_frozen",
+            "flows/test_debt_races.py::test_who_comes_to_owe_while_an_operator_unfreezes_him_stays_frozen",
+        ),
+    ),
+    Scenario(
+        "K23",
+        "An operator takes a frozen part while the debt that it pays grows",
+        "what is frozen for the rest stays frozen, and its alarm open",
+        tests=("flows/test_debt_races.py::test_a_part_that_pays_a_debt_which_grows_meanwhile_thaws_nothing_else",),
+    ),
 )
