@@ -27,7 +27,7 @@ from api.shapes import (
     micros,
 )
 from api.validation import Model, Shown
-from jobs import accounts, moves
+from jobs import accounts, moves, references
 from jobs.escrow import ending as escrow_ending
 from jobs.escrow import funding as escrow_funding
 from jobs.escrow import make as escrow_make
@@ -206,7 +206,9 @@ _STATE = ("state_conflict", "version_conflict", "asset_disabled")
 )
 def create_escrow(call: Call, tx: Tx, body: NewEscrow) -> Answer:
     """Make an escrow. It awaits its funds: from a balance, or by deposits to its own address."""
-    made = escrow_make.create(tx, call.caller, _terms(call, tx, body), call.parts.services)
+    with references.told_first(tx, escrow, call.project_id, body.reference):
+        terms = _terms(call, tx, body)
+    made = escrow_make.create(tx, call.caller, terms, call.parts.services)
     return created(made.shown, "/escrows")
 
 

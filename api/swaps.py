@@ -15,7 +15,7 @@ from api.endpoints import Resource
 from api.lists import narrowed
 from api.shapes import AssetCode, HistoryItem, Metadata, Money, PublicId, Range, Reference
 from api.validation import Model, Shown
-from jobs import accounts
+from jobs import accounts, references
 from jobs.swap import balance as swap_balance
 from jobs.swap import open as swap_open
 from jobs.swap import view as swap_view
@@ -147,8 +147,9 @@ def create_swap(call: Call, tx: Tx, body: NewSwap) -> Answer:
     """
     if body.payout_address is not None or body.refund_address is not None:
         auth.require_scope(call.key, "withdrawals:create")
-    owner = accounts.find(tx, call.project_id, body.account)
-    wish = Wish(owner.id, body.reference, body.payout_address, body.refund_address, _slippage_ppm(body), body.metadata)
+    with references.told_first(tx, table, call.project_id, body.reference):
+        owner, slippage = accounts.find(tx, call.project_id, body.account), _slippage_ppm(body)
+    wish = Wish(owner.id, body.reference, body.payout_address, body.refund_address, slippage, body.metadata)
     if body.form == "deposit":
         made = swap_open.make(tx, call.caller, body.quote, wish, call.parts.services)
     else:

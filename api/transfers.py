@@ -14,7 +14,7 @@ from api.endpoints import Resource
 from api.lists import narrowed
 from api.shapes import Amount, AssetCode, Metadata, Money, PublicId, Range, Reference, asset
 from api.validation import Model, Shown
-from jobs import accounts, transfers, views
+from jobs import accounts, references, transfers, views
 from ledger.db import Tx
 from ledger.errors import InvalidInput
 from ledger.money import parse_amount
@@ -71,14 +71,19 @@ _ERRORS = (
 @resource.write("/transfers", {201: Transfer}, scope="transfers:write", body=NewTransfer, errors=_ERRORS, etag=True)
 def create_transfer(call: Call, tx: Tx, body: NewTransfer) -> Answer:
     """Move money from one account to another."""
+    with references.told_first(tx, internal_transfer, call.project_id, body.reference):
+        order = _order(call, tx, body)
+    return created(transfers.make(tx, call.caller, order), "/transfers")
+
+
+def _order(call: Call, tx: Tx, body: NewTransfer) -> transfers.Order:
     coin = asset(tx, body.asset)
     units = parse_amount(body.amount, coin)
     if body.from_account == body.to_account:
         raise InvalidInput("/to_account", "must be another account", "same_account")
     found = accounts.find_all(tx, call.project_id, [body.from_account, body.to_account])
     giver, taker = found[body.from_account].id, found[body.to_account].id
-    order = transfers.Order(giver, taker, coin.code, units, body.reference, body.metadata)
-    return created(transfers.make(tx, call.caller, order), "/transfers")
+    return transfers.Order(giver, taker, coin.code, units, body.reference, body.metadata)
 
 
 @resource.read("/transfers", TransferList, scope="transfers:read", query=TransferQuery)

@@ -14,7 +14,7 @@ from api.endpoints import Resource
 from api.lists import narrowed
 from api.shapes import Amount, AssetCode, HistoryItem, Metadata, Money, PublicId, Range, Reference, asset
 from api.validation import Model, Shown
-from jobs import accounts, views, withdrawal
+from jobs import accounts, references, views, withdrawal
 from jobs.withdrawal_terms import Order
 from ledger.db import Tx
 from ledger.errors import CofferError, InvalidInput, Refused
@@ -141,7 +141,7 @@ _ERRORS = (
 )
 def create_withdrawal(call: Call, tx: Tx, body: NewWithdrawal) -> Answer:
     """Request a withdrawal. Amount and fee are held in the same transaction that stores the request."""
-    made = withdrawal.request(tx, call.caller, _order(call, tx, body), call.parts.services)
+    made = withdrawal.request(tx, call.caller, _asked(call, tx, body), call.parts.services)
     return created(made.shown, "/withdrawals", 202)
 
 
@@ -166,7 +166,7 @@ def create_withdrawals(call: Call, tx: Tx, body: NewBatch) -> Answer:
     made = []
     for number, wanted in enumerate(body.withdrawals):
         try:
-            made.append(withdrawal.request(tx, call.caller, _order(call, tx, wanted), call.parts.services).shown)
+            made.append(withdrawal.request(tx, call.caller, _asked(call, tx, wanted), call.parts.services).shown)
         except (InvalidInput, Refused) as error:
             raise _at(error, f"/withdrawals/{number}") from error
     return Answer(202, {"data": made})
@@ -228,6 +228,12 @@ def reject_withdrawal(call: Call, tx: Tx, withdrawal_id: str, body: Rejection) -
     row_id = _matched(call, tx, withdrawal_id)
     withdrawal.reject(tx, call.caller, row_id, body.reason)
     return ok(views.withdrawal(tx, row_id))
+
+
+def _asked(call: Call, tx: Tx, body: NewWithdrawal) -> Order:
+    """The order that a call asks for, if its reference is not used."""
+    with references.told_first(tx, table, call.project_id, body.reference):
+        return _order(call, tx, body)
 
 
 def _order(call: Call, tx: Tx, body: Wanted) -> Order:

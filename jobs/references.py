@@ -18,8 +18,8 @@ from ledger.errors import InvalidInput, ReferenceExists, Refused, TryLater
 
 @contextmanager
 def told_first(tx: Tx, table: Table, project_id: int, reference: str) -> Iterator[None]:
-    """What runs within ends with the row's INSERT. Raises `ReferenceExists` in place of whatever it raises, if the
-    project has a row of that reference."""
+    """What runs within ends with the row's INSERT, or before. Raises `ReferenceExists` in place of whatever it raises,
+    if the project has a row of that reference."""
     try:
         yield
     except (InvalidInput, Refused, TryLater, IntegrityError) as error:

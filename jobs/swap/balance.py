@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, update
 
-from jobs import moves, withdrawal
+from jobs import moves, references, withdrawal
 from jobs.assets import asset_of
 from jobs.caller import Caller
 from jobs.saga import SECOND
@@ -36,17 +36,17 @@ def make(tx: Tx, caller: Caller, quote_id: str, wish: Wish, services: Services) 
     under the ordinary rules. Raises what `quotes.accept` and `withdrawal.request` raise, and `AccountFrozen`,
     `AssetPaused`, `InsufficientFunds`, `InventoryShort`, `ReferenceExists`, `InvalidInput`.
     """
-    quote = quotes.accept(tx, caller, quote_id)
-    payout = wish.payout_address is not None
-    check_payout(quote, wish)
-    swap_terms.check_open(tx, quote.sell_asset, quote.buy_asset, payout=payout)
-    accounts.check_not_frozen(tx, wish.account_id)
-    if wish.payout_address is not None:
-        found = payee(tx, wish.payout_address, quote.buy_asset, wish, services, "/payout_address")
-        wish = replace(wish, payout_address=found)
-    state, due_at = (State.PAYING_OUT, tx.now + LOOK_US) if payout else (State.COMPLETED, None)
-    mac = services.require_mac()
-    swap_id = swap_books.insert(tx, caller, quote, wish, "balance", str(state), mac, due_at=due_at)
+    mac, payout = services.require_mac(), wish.payout_address is not None
+    with references.told_first(tx, swap, caller.project_id, wish.reference):
+        quote = quotes.accept(tx, caller, quote_id)
+        check_payout(quote, wish)
+        swap_terms.check_open(tx, quote.sell_asset, quote.buy_asset, payout=payout)
+        accounts.check_not_frozen(tx, wish.account_id)
+        if wish.payout_address is not None:
+            found = payee(tx, wish.payout_address, quote.buy_asset, wish, services, "/payout_address")
+            wish = replace(wish, payout_address=found)
+        state, due_at = (State.PAYING_OUT, tx.now + LOOK_US) if payout else (State.COMPLETED, None)
+        swap_id = swap_books.insert(tx, caller, quote, wish, "balance", str(state), mac, due_at=due_at)
     row = moves.lock(tx, swap, swap_id)
     swap_books.execute(tx, row, source=(wish.account_id, "available"), mac=mac)
     if payout:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import func, select, update
 
-from jobs import addresses
+from jobs import addresses, references
 from jobs.caller import Caller
 from jobs.saga import SECOND
 from jobs.services import Services
@@ -34,16 +34,16 @@ def make(tx: Tx, caller: Caller, quote_id: str, wish: Wish, services: Services) 
     Raises what `quotes.accept` and `addresses.issue` raise, and `AccountFrozen`, `AssetPaused`, `InvalidInput`,
     `InventoryShort`, `LimitExceeded`, `ReferenceExists`.
     """
-    quote = quotes.accept(tx, caller, quote_id)
-    swap_balance.check_payout(quote, wish)
-    swap_terms.check_open(tx, quote.sell_asset, quote.buy_asset, payout=wish.payout_address is not None)
-    accounts.check_not_frozen(tx, wish.account_id)
-    wish = _with_payees(tx, wish, quote.sell_asset, quote.buy_asset, services)
-    _check_waiting(tx, wish.account_id, quote.sell_asset)
-    until = tx.now + DEPOSIT_US
-    state = str(State.AWAITING_DEPOSIT)
-    mac, times = services.require_mac(), {"deposit_deadline": until, "due_at": until}
-    swap_id = swap_books.insert(tx, caller, quote, wish, "deposit", state, mac, **times)
+    mac, until = services.require_mac(), tx.now + DEPOSIT_US
+    with references.told_first(tx, swap, caller.project_id, wish.reference):
+        quote = quotes.accept(tx, caller, quote_id)
+        swap_balance.check_payout(quote, wish)
+        swap_terms.check_open(tx, quote.sell_asset, quote.buy_asset, payout=wish.payout_address is not None)
+        accounts.check_not_frozen(tx, wish.account_id)
+        wish = _with_payees(tx, wish, quote.sell_asset, quote.buy_asset, services)
+        _check_waiting(tx, wish.account_id, quote.sell_asset)
+        state, times = str(State.AWAITING_DEPOSIT), {"deposit_deadline": until, "due_at": until}
+        swap_id = swap_books.insert(tx, caller, quote, wish, "deposit", state, mac, **times)
     swap_books.reserve(tx, quote.buy_asset, swap_books.deal_of(quote).out_units, swap_id)
     asked = addresses.Wish(
         wish.account_id,

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from ledger import pauses
 from ledger.db import Database, Tx
-from ledger.schema import account
+from ledger.schema import account, asset
 from tests.api.shop import Shop, code
 from wallets.fake.addresses import derive
 
@@ -31,9 +31,14 @@ def resumed(database: Database) -> Iterator[None]:
     yield
     for flow in ("withdrawals", "transfers", "escrows"):
         database.run(lambda tx, f=flow: pauses.resume(tx, "BTC", f, "t"), "t")  # type: ignore[misc]
+    database.run(lambda tx: _enable(tx, True), "t")
 
 
-@pytest.mark.parametrize("since", ["frozen", "paused", "spent"])
+def _enable(tx: Tx, on: bool) -> Any:
+    return tx.execute(update(asset).where(asset.c.code == "BTC").values(enabled=int(on)))
+
+
+@pytest.mark.parametrize("since", ["frozen", "paused", "spent", "off"])
 def test_a_withdrawal(shop: Shop, owner: str, database: Database, since: str) -> None:
     wish = {"account": owner, "asset": "BTC", "amount": "0.4", "address": derive("outside/1"), "reference": "w1"}
     first = shop.post("/v1/withdrawals", wish)
@@ -44,7 +49,15 @@ def test_a_withdrawal(shop: Shop, owner: str, database: Database, since: str) ->
     assert code(shop.post("/v1/withdrawals", wish | {"reference": "w2"})) != (409, "reference_exists")
 
 
-@pytest.mark.parametrize("since", ["frozen", "paused", "spent"])
+def test_a_withdrawal_in_a_batch(shop: Shop, owner: str, database: Database) -> None:
+    wish = {"account": owner, "asset": "BTC", "amount": "0.4", "address": derive("outside/1"), "reference": "b1"}
+    first = shop.post("/v1/withdrawals", wish)
+    database.run(lambda tx: _enable(tx, False), "t")
+    again = shop.post("/v1/withdrawals/batch", {"withdrawals": [wish]})
+    assert (code(again), again.json["existing"]) == ((409, "reference_exists"), first.json["id"])
+
+
+@pytest.mark.parametrize("since", ["frozen", "paused", "spent", "off"])
 def test_a_transfer(shop: Shop, owner: str, database: Database, since: str) -> None:
     wish = {"from_account": owner, "to_account": shop.account(), "asset": "BTC", "amount": "0.4", "reference": "t1"}
     first = shop.post("/v1/transfers", wish)
@@ -66,13 +79,17 @@ def test_an_escrow_whose_deadline_is_over(shop: Shop, owner: str, database: Data
     assert shop.post("/v1/escrows", wish | over | {"reference": "e2"}).status_code == 422
     database.run(lambda tx: pauses.stop(tx, "BTC", "escrows", "t", "t"), "t")
     assert code(shop.post("/v1/escrows", wish | {"funding_deadline": soon})) == (409, "reference_exists")
+    database.run(lambda tx: _enable(tx, False), "t")
+    assert code(shop.post("/v1/escrows", wish | {"funding_deadline": soon})) == (409, "reference_exists")
 
 
 def _change(shop: Shop, database: Database, owner: str, how: str, flow: str) -> None:
     def frozen(tx: Tx) -> Any:
         return tx.execute(update(account).where(account.c.public_id == owner).values(frozen_reason="t"))
 
-    if how == "spent":
+    if how == "off":
+        database.run(lambda tx: _enable(tx, False), "t")
+    elif how == "spent":
         rest = {"from_account": owner, "to_account": shop.account(), "asset": "BTC", "amount": "0.5"}
         assert shop.post("/v1/transfers", rest | {"reference": "rest"}).status_code == 201
     else:

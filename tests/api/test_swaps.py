@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from jobs.swap import inventory
-from ledger import accounts, postings
+from ledger import accounts, pauses, policy, postings
 from ledger.db import Database, Tx
 from ledger.ids import new_id
 from ledger.postings import Leg
-from ledger.schema import idempotency, posting, quote, rate, swap, task
+from ledger.schema import account, idempotency, posting, quote, rate, swap, task
 from tests.api.shop import Shop, code
 from tests.api.test_bad_input import AMOUNTS, IDS
 from tests.api.test_idempotency import at_once
@@ -238,6 +238,42 @@ def test_a_repeat_of_the_call_is_the_same_swap_and_another_call_finds_the_quote_
     other = ask(shop, "BTC", "XMR", sell_amount="0.1")
     assert code(shop.post("/v1/swaps", wish | {"quote": other["id"]})) == (409, "reference_exists")
     assert available(shop, owner, "BTC") == "0.90000000"
+
+
+@pytest.fixture
+def as_before(database: Database) -> Iterator[None]:
+    """Other tests use the same database."""
+    most = database.read(lambda tx: policy.of(tx, "BTC")).swap_open_max
+    yield
+    database.run(lambda tx: pauses.resume(tx, "BTC", "swaps", "t"), "t")
+    database.run(lambda tx: policy.change(tx, "BTC", "swap_open_max", most, "t"), "t")
+
+
+@pytest.mark.parametrize("form", ["balance", "deposit"])
+@pytest.mark.parametrize("since", ["frozen", "paused", "many", "expired"])
+@pytest.mark.usefixtures("as_before")
+def test_who_repeats_a_reference_hears_of_the_swap_whatever_has_changed_since(
+    shop: Shop, fund: Fund, database: Database, form: str, since: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shop lost the answer, and with it its quote: it asks for another price and posts its order again."""
+    owner = shop.account()
+    fund(owner, 10**8)
+    first = take(shop, ask(shop, "BTC", "XMR", sell_amount="0.1"), owner, form=form, reference="mine")
+    assert first.status_code in (201, 202)
+    again = ask(shop, "BTC", "XMR", sell_amount="0.1")
+    if since == "frozen":
+        frozen = update(account).where(account.c.public_id == owner).values(frozen_reason="t")
+        database.run(lambda tx: tx.execute(frozen), "t")
+    elif since == "paused":
+        database.run(lambda tx: pauses.stop(tx, "BTC", "swaps", "t", "t"), "t")
+    elif since == "many":
+        database.run(lambda tx: policy.change(tx, "BTC", "swap_open_max", 1, "t"), "t")
+    else:
+        Clock(monkeypatch).forward(seconds=61)
+    refused = take(shop, again, owner, form=form, reference="mine")
+    assert (code(refused), refused.json["existing"]) == ((409, "reference_exists"), first.json["id"])
+    if since != "many" or form == "deposit":
+        assert code(take(shop, again, owner, form=form, reference="other")) != (409, "reference_exists")
 
 
 def test_of_many_calls_that_accept_one_quote_one_gets_it(shop: Shop, fund: Fund) -> None:

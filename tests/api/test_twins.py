@@ -88,7 +88,7 @@ TWINS: dict[str, Twin] = {
     ),
     "escrows.cancel_escrow": Twin(on("/v1/escrows/{}/cancel", "escrow"), "state_conflict"),
     "quotes.create_quote": both(lambda town: (town.market(), ("/v1/quotes", QUOTE))[1]),
-    "swaps.create_swap": Twin(lambda town: ("/v1/swaps", town.swap(town.quote())), "quote_used"),
+    "swaps.create_swap": Twin(lambda town: ("/v1/swaps", town.swap(town.quote())), "reference_exists"),
     "webhook_endpoints.create_webhook_endpoint": both(lambda town: ("/v1/webhook_endpoints", {"url": URL})),
     "webhook_endpoints.change_webhook_endpoint": both(  # each is an act in the audit log
         on("PATCH /v1/webhook_endpoints/{}", "endpoint", {"description": "other"})
