@@ -20,7 +20,7 @@ from jobs.views import when
 from ledger import audit, halts, pauses
 from ledger.db import Tx
 from ledger.errors import StateConflict
-from ledger.schema import chain, halt, hedge, index_counter, pause, ready_address, restoration
+from ledger.schema import address, chain, halt, hedge, index_counter, pause, ready_address, restoration
 from wallets.protocol import AddressBook
 
 CAUSE = "restored"
@@ -98,6 +98,20 @@ def place_of(tx: Tx, name: str, text: str) -> int | None:
     r = ready_address.c
     found = tx.value(select(r.idx).where(r.chain == name, r.address == text))
     return None if found is None else int(found)
+
+
+def lies_at(tx: Tx, name: str, index: int | None, text: str) -> int | None:
+    """Where a deposit to this address lies; `index` is that of the row of the address, where it has one."""
+    return place_of(tx, name, text) if index is None else index
+
+
+def address_at(tx: Tx, name: str, index: int) -> str:
+    """The address of an index on which money lies: somebody's, or one that a restore set aside."""
+    for t in (address, ready_address):
+        found = tx.value(select(t.c.address).where(t.c.chain == name, t.c.idx == index))
+        if found is not None:
+            return str(found)
+    raise LookupError(f"no index {index} of {name} was ever made")
 
 
 def knows_signed(row: Row[Any], name: str) -> bool:

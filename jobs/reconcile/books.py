@@ -109,14 +109,8 @@ def _uncredited(tx: Tx, chain: str, code: str) -> list[tuple[str, int, int | Non
     d = deposit.c
     coming = (d.chain == chain) & (d.asset == code) & (d.credited == 0) & (d.seen == "confirmed")
     query = select(d.output_key, d.units, d.address, address.c.idx).outerjoin(address, address.c.id == d.address_id)
-    return [(row.output_key, row.units, _place(tx, chain, row)) for row in tx.all(query.where(coming).order_by(d.id))]
-
-
-def _place(tx: Tx, chain: str, row: Row[Any]) -> int | None:
-    """Where a deposit lies, by the same rule as the books will have it once it is booked: nobody's address may be one
-    of an index that a restore set aside."""
-    found: int | None = row.idx
-    return quarantine.place_of(tx, chain, row.address) if found is None else found
+    rows = tx.all(query.where(coming).order_by(d.id))
+    return [(row.output_key, row.units, quarantine.lies_at(tx, chain, row.idx, row.address)) for row in rows]
 
 
 def _touched(underway: Sequence[Underway]) -> set[int]:
@@ -132,7 +126,7 @@ def _suspect(tx: Tx, chain: str, code: str) -> dict[int | None, int]:
     query = select(d.units, d.address, address.c.idx).outerjoin(address, address.c.id == d.address_id)
     found: dict[int | None, int] = {}
     for row in tx.all(query.where(odd, d.credited_to.in_(suspense))):
-        place = _place(tx, chain, row)
+        place = quarantine.lies_at(tx, chain, row.idx, row.address)
         found[place] = found.get(place, 0) + row.units
     return found
 

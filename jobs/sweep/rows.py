@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, or_, select, update
 
+from jobs.backup import quarantine
 from ledger.db import Tx
 from ledger.schema import address, deposit, ledger_account, payment, payment_item, sweep
 
@@ -40,19 +41,21 @@ def paying(tx: Tx, chain: str, index: int | None = None) -> set[int]:
 def arriving(tx: Tx, chain: str) -> set[int]:
     """Indices on which money lies that is credited to nobody yet."""
     d = deposit.c
-    query = select(address.c.idx).join(deposit, d.address_id == address.c.id)
-    return {
-        row.idx for row in tx.all(query.where(d.chain == chain, d.credited == 0, d.seen.in_(("pool", "confirmed"))))
-    }
+    query = select(d.address, address.c.idx).outerjoin(address, d.address_id == address.c.id)
+    rows = tx.all(query.where(d.chain == chain, d.credited == 0, d.seen.in_(("pool", "confirmed"))))
+    places = {quarantine.lies_at(tx, chain, row.idx, row.address) for row in rows}
+    return {index for index in places if index is not None}
 
 
 def suspect(tx: Tx, chain: str) -> set[tuple[str, int]]:
     """(asset, index) where a deposit waits in suspense for a person because the chain's stories about it differ."""
     d = deposit.c
-    query = select(d.asset, address.c.idx).join(address, address.c.id == d.address_id)
+    query = select(d.asset, d.address, address.c.idx).outerjoin(address, address.c.id == d.address_id)
     odd = (d.chain == chain) & (d.state == "held") & d.suspect.is_not(None)
     undecided = d.credited_to.in_(select(ledger_account.c.id).where(ledger_account.c.kind == "suspense"))
-    return {(row.asset, row.idx) for row in tx.all(query.where(odd, undecided))}
+    rows = tx.all(query.where(odd, undecided))
+    places = {(row.asset, quarantine.lies_at(tx, chain, row.idx, row.address)) for row in rows}
+    return {(code, index) for code, index in places if index is not None}
 
 
 def dead_since(tx: Tx, row: Row[Any]) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy import Row, select, update
 
 from jobs import alarms, holdings, tasks
 from jobs.assets import contract_of, native
+from jobs.backup import quarantine
 from jobs.payment import make as payment_make
 from jobs.saga import SECOND, Outcome, Saga, Step
 from jobs.services import Services, require_healthy
@@ -25,7 +26,7 @@ from jobs.sweep.rules import Price
 from ledger import pauses, policy
 from ledger.db import Tx
 from ledger.policy import AssetPolicy
-from ledger.schema import address, payment, sweep
+from ledger.schema import payment, sweep
 from wallets.protocol import HOT, SweepTerms
 
 #: Payments wake their sweep; this is only how long a lost wake-up may cost.
@@ -148,7 +149,6 @@ def _make(tx: Tx, row: Row[Any], plan: payment_make.Plan, column: str) -> None:
 def _facts(tx: Tx, row: Row[Any]) -> _Facts:
     require_healthy(tx, row.chain)
     coin = native(tx, row.chain)
-    home = tx.one(select(address.c.address).where(address.c.chain == row.chain, address.c.idx == row.idx))
     return _Facts(
         held=holdings.at(tx, row.chain, row.asset, row.idx),
         held_coin=holdings.at(tx, row.chain, coin, row.idx),
@@ -160,7 +160,7 @@ def _facts(tx: Tx, row: Row[Any]) -> _Facts:
         room=payment_make.room(tx, row.chain),
         busy=bool(sweep_rows.paying(tx, row.chain, row.idx)),
         dead=sweep_rows.dead_since(tx, row),
-        address=str(home.address),
+        address=quarantine.address_at(tx, row.chain, row.idx),
     )
 
 

@@ -65,6 +65,31 @@ def test_what_comes_to_an_address_that_was_set_aside_is_neither_missing_nor_too_
     ethereum.agree()
 
 
+def test_what_came_to_such_an_address_is_swept_and_what_is_in_doubt_stays(ethereum: EthereumEngine) -> None:
+    ethereum.stock()
+    ethereum.add_token("GOOD", sweep_minimum_units=TOKENS)
+    ethereum.set_policy(sweep_minimum_units=ETHER // 2)
+    first = restored(ethereum)
+    ethereum.node.pay(ethereum.keys.address(first), ETHER)
+    for index in (first + 1, first + 2):
+        ethereum.call(ethereum.contracts["GOOD"], "GoodToken", "transfer", ethereum.keys.address(index), TOKENS)
+    ethereum.node.mine(1)
+    ethereum.run_task("scan")
+    odd = (
+        update(deposit).where(deposit.c.address == ethereum.keys.address(first + 2)).values(suspect="balance_mismatch")
+    )
+    ethereum.database.run(lambda tx: tx.execute(odd), "test_doubt")
+    ethereum.mine(3)
+    came = [row for row in ethereum.deposits() if row.address_id is None]
+    assert [(row.state, row.status_reason) for row in came] == [("held", "unknown_address")] * 3
+    for _ in range(6):
+        ethereum.mine(3)
+    assert ethereum.held(first) < ETHER // 2
+    assert (ethereum.held(first + 1, "GOOD"), ethereum.held(first + 2, "GOOD")) == (0, TOKENS)
+    assert ethereum.alarms() == set()
+    ethereum.agree()
+
+
 def test_a_doubt_about_such_a_deposit_is_about_its_own_index(ethereum: EthereumEngine) -> None:
     first = restored(ethereum)
     ethereum.pay(ethereum.keys.address(first), ETHER)
