@@ -99,9 +99,12 @@ def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str, key: str 
         return
     held = -balances.of_house(tx, asset)["treasury_hot"]
     if units > held:
+        if postings.standing(tx, key):  # whose reply was lost has come through meanwhile
+            return
         raise InvalidInput("/amount", "is more than the books have in the treasury")
     leg = Leg(house("reorg_loss"), house("treasury_hot"), units)
-    postings.post(tx, key, "treasury_loss", asset, [leg], ("account", accounts.HOUSE_ACCOUNT))
+    if postings.post(tx, key, "treasury_loss", asset, [leg], ("account", accounts.HOUSE_ACCOUNT)) is None:
+        return
     audit.record(tx, actor, "treasury.loss", asset, {"units": str(units), "reason": reason})
 
 

@@ -63,6 +63,8 @@ def fund(tx: Tx, code: str, units: int, actor: str, key: str | None = None) -> N
         return
     coin = _coin(tx, code)
     accounts.lock_balances(tx, accounts.find(tx, [FREE], code).values())  # one at a time: capital has no row to lock
+    if key is not None and postings.standing(tx, key):  # whose reply was lost has come through meanwhile
+        return
     capital = balances.of_house(tx, code)["capital"]
     if units > capital:
         has = f"{format_units(max(0, capital), coin.decimals)} {code}"
@@ -79,6 +81,8 @@ def withdraw(tx: Tx, code: str, units: int, actor: str, key: str | None = None) 
     coin = _coin(tx, code)
     free = accounts.lock_balances(tx, accounts.find(tx, [FREE], code).values())
     there = next(iter(free.values()))
+    if key is not None and postings.standing(tx, key):
+        return
     if units > there:
         detail = f"free are {format_units(there, coin.decimals)} {code}; what is reserved belongs to swaps under way"
         raise InsufficientFunds(detail, missing_units=units - there)
@@ -112,7 +116,8 @@ def new_key() -> str:
 
 def _move(tx: Tx, action: str, coin: Asset, leg: Leg, actor: str, key: str | None) -> None:
     key = key or new_key()
-    postings.post(tx, key, "inventory", coin.code, [leg], ("account", HOUSE_ACCOUNT))
+    if postings.post(tx, key, "inventory", coin.code, [leg], ("account", HOUSE_ACCOUNT)) is None:
+        return
     amount = format_units(leg.units, coin.decimals)
     audit.record(tx, actor, action, coin.code, {"amount": amount, "transfer": key})
 
