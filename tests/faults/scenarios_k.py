@@ -207,4 +207,45 @@ SCENARIOS = (
         "what is frozen for the rest stays frozen, and its alarm open",
         tests=("flows/test_debt_races.py::test_a_part_that_pays_a_debt_which_grows_meanwhile_thaws_nothing_else",),
     ),
+    Scenario(
+        "K24",
+        "An address of the lost life is given, to which doubtful and decided deposits came",
+        "the doubtful stay held, the decided stay as decided, the rest is credited",
+        tests=(
+            "flows/test_given_addresses.py::test_a_deposit_whose_stories_contradict_each_other_is_not_credited_with_the_rest",
+            "flows/test_given_addresses.py::test_an_address_can_be_given_of_which_the_house_has_kept_a_deposit",
+            "flows/test_given_addresses.py::test_a_deposit_that_was_credited_by_hand_stays_whose_it_is",
+        ),
+    ),
+    Scenario(
+        "K25",
+        "What only a person can decide comes again after it was decided",
+        "the decision closes its alarm, and the next is told as the first was",
+        tests=(
+            "flows/test_alarms.py::test_a_contested_payment_that_is_paid_after_all_leaves_no_alarm",
+            "flows/test_alarms.py::test_a_payment_that_is_contested_again_is_told_again",
+            "flows/test_alarms.py::test_what_the_signer_refused_is_told_until_the_withdrawal_is_decided",
+            "flows/test_alarms.py::test_an_escrow_that_a_request_moves_has_not_failed_any_more",
+            "integration/test_runtime.py::test_what_was_raised_of_a_row_that_did_not_come_on_is_over_when_it_does",
+        ),
+    ),
+    Scenario(
+        "K26",
+        "The answer to a swap is lost, and with it its quote",
+        "who posts the reference again hears of the swap, whatever has changed since",
+        tests=(
+            "api/test_swaps.py::test_who_repeats_a_reference_hears_of_the_swap_whatever_has_changed_since",
+            "api/test_references.py::test_a_withdrawal_in_a_batch",
+        ),
+    ),
+    Scenario(
+        "K27",
+        "The lost COMMIT of an operator's booking comes through while it is made again",
+        "it is booked once, and he is not told that it was refused",
+        tests=(
+            "integration/test_sure_bookings.py::test_all_capital_is_set_aside_once",
+            "integration/test_sure_bookings.py::test_all_inventory_is_taken_back_once",
+            "integration/test_sure_bookings.py::test_a_loss_of_all_that_there_is_is_booked_once",
+        ),
+    ),
 )
