@@ -33,6 +33,8 @@ _EXPECTED_ALARMS = {
     "fee_too_low",
     "reconciliation",  # of a reorganisation that was not read yet; one that lasts pauses, and is seen by that
 }
+#: Of these, what may have been raised and must be over: at the end people have decided all that they can.
+_OVER_AT_THE_END = {"payment_contested", "payment_still_alive", "not_seen"}
 _MINIMUM = {"BTC": 1_000, "XMR": 10**9}
 
 #: (account, kind, asset) -> units
@@ -207,8 +209,8 @@ def quiet(world: World) -> list[str]:
         for code, flow, why in world.rows("SELECT asset, flow, reason FROM pause")
     ]
     found += [f"I9: {chain} is halted: {why}" for chain, why in world.rows("SELECT chain, reason FROM halt")]
-    for name, subject, detail in world.rows("SELECT name, subject, detail FROM alarm"):
-        if name not in _EXPECTED_ALARMS:
+    for name, subject, detail, is_open in world.rows("SELECT name, subject, detail, open FROM alarm"):
+        if name not in _EXPECTED_ALARMS or (is_open and name in _OVER_AT_THE_END):
             found.append(f"I9: alarm {name} of {subject}: {detail}")
     paid = {row[0] for row in world.rows("SELECT id FROM payment WHERE state IN ('final', 'settled')")}
     live = world.rows("SELECT resource_key, payment_id FROM resource WHERE live = 1")
