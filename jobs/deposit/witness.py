@@ -41,9 +41,8 @@ def doubt(services: Services, row: Row[Any], rules: AssetPolicy, needed: int) ->
 
 
 def over(tx: Tx, row: Row[Any]) -> None:
-    """It is booked, or left its block: nothing is in doubt any more."""
-    if row.status_reason == REASON:
-        alarms.clear(tx, f"deposit:{row.id}", ALARM)
+    """It is booked, or left its block: nothing is in doubt any more. An outage since may have changed its reason."""
+    alarms.clear(tx, f"deposit:{row.id}", ALARM)
 
 
 def _disagree(detail: str, tx: Tx, row: Row[Any]) -> None:

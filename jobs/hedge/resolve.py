@@ -32,9 +32,9 @@ def look_again(tx: Tx, public_id: str, actor: str) -> None:
     row = _locked(tx, public_id, State.REVIEW)
     if row.placed_at is None:  # its worker died again and again before anything was sent
         moves.move(tx, HEDGE, row, State.FAILED, reason="never_sent", actor=actor)
-        alarms.clear(tx, f"hedge:{row.id}")
     else:
         moves.move(tx, HEDGE, row, State.PLACED, reason="look_again", actor=actor)
+    alarms.clear(tx, f"hedge:{row.id}")  # still unclear, it is told of again
     audit.record(tx, actor, "hedge.look", public_id, {})
 
 
@@ -43,9 +43,8 @@ def close(tx: Tx, public_id: str, filled: Decimal, actor: str) -> None:
     never more than was ordered. Raises `NotFound`, `StateConflict`, `InvalidInput`."""
     row = _locked(tx, public_id, State.REVIEW)
     ordered = format_units(row.units, tx.value(select(asset.c.decimals).where(asset.c.code == row.asset)))
-    if not filled.is_finite() or not 0 <= filled <= Decimal(
-        ordered
-    ):  # the next order would trade what is too much back
+    # The next order would trade back what is too much.
+    if not filled.is_finite() or not 0 <= filled <= Decimal(ordered):
         raise InvalidInput("/filled", f"must be a plain decimal amount from 0 to the {ordered} that were ordered")
     to = State.FILLED if filled else State.FAILED
     moves.move(tx, HEDGE, row, to, reason="by_operator", actor=actor, filled=format(filled, "f")[:64])

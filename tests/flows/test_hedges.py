@@ -262,13 +262,18 @@ def test_an_unclear_order_is_looked_up_again_on_demand(house: House, server: Str
     house.work()
     house.wait_out()
     house.work()
-    assert house.only().state == "review"
+    assert (house.only().state, house.alarms()) == ("review", {"hedge_unclear"})
+    house.run(lambda tx: hedge_resolve.look_again(tx, house.only().public_id, "operator:ann"))
+    assert house.alarms() == set()  # unclear again, it is told of again
+    house.wait_out()
+    house.work()
+    assert (house.only().state, house.alarms()) == ("review", {"hedge_unclear"})
     orders.hidden = False
     house.run(lambda tx: hedge_resolve.look_again(tx, house.only().public_id, "operator:ann"))
     house.work()
     assert (house.only().state, house.only().filled, orders.sent) == ("filled", "0.5", 1)
     told = house.database.read(lambda tx: tx.all(select(audit.c.action).where(audit.c.action.startswith("hedge"))))
-    assert [row.action for row in told] == ["hedge.look"]
+    assert [row.action for row in told] == ["hedge.look"] * 2
 
 
 def test_an_unclear_order_is_closed_by_what_the_exchange_shows(house: House, server: Stranger) -> None:

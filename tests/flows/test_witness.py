@@ -103,3 +103,17 @@ def test_what_is_in_doubt_and_leaves_its_block_is_no_longer_told(engine: Engine,
     engine.tick()
     assert engine.deposit_of(account).state == "detected"
     assert engine.alarms() == set()
+
+
+def test_what_was_in_doubt_before_an_outage_is_no_longer_told_once_it_is_booked(
+    engine: Engine, witness: FakeWitness
+) -> None:
+    account = pay(engine, LARGE, 6)
+    assert ("nodes_disagree", f"deposit:{engine.deposit_of(account).id}") in engine.alarms()
+    witness.chain.down()
+    engine.tick()
+    assert engine.deposit_of(account).status_reason == "node_unavailable"
+    witness.chain = engine.chain
+    engine.tick()
+    assert engine.available(account) == LARGE
+    assert engine.alarms() == set()
