@@ -175,8 +175,8 @@ _FENCES = (
             ),
             Edit(
                 "jobs/withdrawal.py",
-                'if row.state not in ("pending_approval", "queued") or row.payment_id is not None:',
-                'if row.state not in ("pending_approval", "queued"):',
+                "return row.state in UNSENT and row.payment_id is None",
+                "return row.state in UNSENT",
             ),
         ),
         ("tests/integration/test_ledger_races.py::test_cancelling_and_joining_a_payment_exclude_each_other",),
