@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.backups import BACKUPS
+from tests.guards.debts import DEBTS
 from tests.guards.guard import MIGRATION, Edit, Guard, unique_key
 from tests.guards.reorgs import REORGS
 
@@ -751,4 +752,4 @@ _BOOKS = (
     ),
 )
 
-GUARDS: tuple[Guard, ...] = (*_KEYS, *_FENCES, *_ORDER, *_FREEZE, *_CHAIN, *_SIGNER, *_BOOKS, *BACKUPS, *REORGS)
+GUARDS: tuple[Guard, ...] = (*_KEYS, *_FENCES, *_ORDER, *_FREEZE, *_CHAIN, *_SIGNER, *_BOOKS, *BACKUPS, *REORGS, *DEBTS)
