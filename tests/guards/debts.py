@@ -45,8 +45,8 @@ DEBTS: tuple[Guard, ...] = (
         (
             Edit(
                 "jobs/debts.py",
-                "    accounts.lock(tx, account_id)  # whoever adds a debt in another asset has it until that debt can be "
-                "read\n",
+                "    accounts.lock(tx, account_id)  # whoever adds a debt",
+                "    # whoever adds a debt",
             ),
         ),
         ("tests/flows/test_debt_races.py::test_who_comes_to_owe_in_another_asset_while_a_debt_ends_stays_frozen",),
