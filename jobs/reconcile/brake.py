@@ -30,10 +30,10 @@ INDICES_MAX = 200
 AGAIN_US = 10 * SECOND
 #: What came in and nobody explains is followed by the balance sync first; it harms nobody for so long.
 SURPLUS_US = 60 * SECOND
-#: A difference that stands for so long is one, whatever else is going on. It is looked at every `AGAIN_US`: of one that
-#: was seen less often, nobody knows that it stood all the time.
+#: A difference that stands for so long is one, whatever else is going on. It is seen every `AGAIN_US`, and is not
+#: known from another one where nobody looked for longer than this.
 STANDS_US = 300 * SECOND
-STANDS_SEEN = 5
+UNSEEN_US = 120 * SECOND
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,14 @@ def _excused(tx: Tx, looks: Sequence[Look]) -> set[str]:
 
 
 def _kept(report: Report, before: Mapping[str, Any], moment: Moment, now: int, *, excused: bool) -> dict[str, Any]:
-    """The report as text; how long there has been such a difference, too much or too little (one that grows with every
-    block is one), and how often it was `seen`; and `looks`, how often this same one at rows that know the block."""
+    """The report as text, with how long there has been such a difference, too much or too little (one that grows with
+    every block is one), and how often this same one was seen at rows that know the block."""
     values = {name: value if name == "height" else str(value) for name, value in asdict(report).items()}
     units, was = report.unexplained_units, int(before.get("unexplained_units", 0))
-    goes_on = "since" in before and _sign(was) == _sign(units) and not excused
-    since = int(before["since"]) if goes_on else now
-    looks = (int(before["looks"]) if goes_on and was == units else 0) + int(moment.digested and not excused)
-    seen = (int(before.get("seen", 0)) if goes_on else 0) + 1
-    return values | {"since": since, "looks": looks, "seen": seen, "at": now}
+    same_sign = "since" in before and _sign(was) == _sign(units) and not excused
+    since = int(before["since"]) if same_sign and now - int(before["at"]) <= UNSEEN_US else now
+    looks = (int(before["looks"]) if same_sign and was == units else 0) + int(moment.digested and not excused)
+    return values | {"since": since, "looks": looks, "at": now}
 
 
 def _sign(units: int) -> int:
@@ -149,7 +148,7 @@ def _judge(tx: Tx, look: Look, kept: Mapping[str, Any], moment: Moment, *, excus
 
 def _stands(report: Report, kept: Mapping[str, Any], moment: Moment) -> bool:
     age_us = kept["at"] - kept["since"]
-    if age_us >= STANDS_US and kept["seen"] >= STANDS_SEEN:
+    if age_us >= STANDS_US:
         return True
     if report.unexplained_units > 0:
         return moment.digested and kept["looks"] >= 2 and age_us >= SURPLUS_US

@@ -90,40 +90,46 @@ def test_a_block_that_the_rows_do_not_know_yet_is_timing_for_minutes_and_no_long
     engine.funded(1_000_000)
     engine.chain.mine(1)
     missing.units = LOST
-    look(engine, brake.STANDS_SEEN)
+    look(engine, 3)
     assert paused(engine) == set()
-    clock.forward(seconds=brake.STANDS_US // SECOND + 1)
-    read_again(engine)
-    look(engine)
+    for_minutes(engine, clock)
     assert paused(engine) == {("BTC", "withdrawals")}
 
 
-def test_two_looks_minutes_apart_do_not_tell_that_a_difference_stood(
+def for_minutes(engine: Engine, clock: Clock, every_us: int = 100 * SECOND) -> None:
+    """Looks so far apart, until what was seen before has stood for long enough."""
+    for _ in range(-(-brake.STANDS_US // every_us)):
+        clock.forward(seconds=every_us // SECOND)
+        read_again(engine)
+        look(engine)
+
+
+def test_looks_that_are_minutes_apart_do_not_tell_that_a_difference_stood(
     engine: Engine, missing: Missing, clock: Clock
 ) -> None:
-    """Workers that were stopped in between: two reorganisations that the rows had not read yet, each for itself."""
+    """Workers that were stopped in between: reorganisations that the rows had not read yet, each for itself."""
     engine.funded(1_000_000)
-    for missing.units in (LOST, LOST * 20):
-        engine.chain.mine(1)
-        look(engine)
-        clock.forward(seconds=brake.STANDS_US // SECOND + 1)
-        read_again(engine)
-    look(engine, brake.STANDS_SEEN - 3)
+    engine.chain.mine(1)
+    missing.units = LOST
+    look(engine, 5)
+    missing.units = LOST * 20
+    for_minutes(engine, clock, every_us=brake.UNSEEN_US + SECOND)
     assert paused(engine) == set()
-    look(engine)
+    for_minutes(engine, clock)
     assert paused(engine) == {("BTC", "withdrawals")}
 
 
 def test_a_loss_that_grows_with_every_block_is_one_that_stands(engine: Engine, missing: Missing, clock: Clock) -> None:
     engine.funded(1_000_000)
-    for missing.units in range(LOST, LOST - brake.STANDS_SEEN, -1):
+    for missing.units in (LOST, LOST - 1):
         engine.chain.mine(1)
         look(engine)
     assert paused(engine) == set()
-    clock.forward(seconds=brake.STANDS_US // SECOND + 1)
-    read_again(engine)
-    missing.units -= 1
-    look(engine)
+    for _ in range(brake.STANDS_US // brake.AGAIN_US):
+        clock.forward(seconds=brake.AGAIN_US // SECOND)
+        read_again(engine)
+        missing.units -= 1
+        look(engine)
     assert paused(engine) == {("BTC", "withdrawals")}
 
 
@@ -131,10 +137,13 @@ def test_too_little_after_too_much_begins_anew(engine: Engine, missing: Missing,
     engine.funded(1_000_000)
     engine.chain.mine(1)
     missing.units = 300
-    look(engine, brake.STANDS_SEEN)
-    clock.forward(seconds=brake.STANDS_US // SECOND + 1)
+    look(engine)
+    clock.forward(seconds=brake.UNSEEN_US // SECOND)
     read_again(engine)
     missing.units = LOST
+    look(engine)
+    clock.forward(seconds=(brake.STANDS_US - brake.UNSEEN_US) // SECOND)
+    read_again(engine)
     look(engine)
     assert paused(engine) == set()
 
@@ -151,7 +160,8 @@ def test_what_an_ill_node_says_is_no_proof(engine: Engine, missing: Missing, clo
         look(engine)
     assert paused(engine) == set()
     read_again(engine, health_reason=None)
-    look(engine, brake.STANDS_SEEN)
+    look(engine)
+    for_minutes(engine, clock)
     assert paused(engine) == {("BTC", "withdrawals")}
 
 
