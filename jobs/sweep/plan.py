@@ -182,7 +182,7 @@ def _survey(tx: Tx, chain: str, weights: Mapping[str, int], offer: Price) -> lis
     with_coin = {row.idx for row in holdings.present(tx, chain, coin)}
     for code in [row.code for row in reversed(on_chain(tx, chain))]:
         rules, paused = policy.of(tx, code), pauses.reason(tx, code, "sweeps")
-        alone = _coin_addresses(tx, chain, coin) | with_coin if rules.sweep_batched and code != coin else set()
+        batchable = _token_addresses(tx, chain, coin) - with_coin if rules.sweep_batched and code != coin else set()
         for row in holdings.present(tx, chain, code):
             reason = _verdict(row.units, code == coin, weights.get(code, 0), offer, rules)
             reason = reason or taken.reason(code, row.idx) or ("paused" if paused is not None else None)
@@ -190,8 +190,7 @@ def _survey(tx: Tx, chain: str, weights: Mapping[str, int], offer: Price) -> lis
                 reason = "after_another_asset"
             if reason is None:
                 chosen.add(row.idx)
-            together = row.idx not in alone and (code, row.idx) not in taken.alone
-            batch = bool(rules.sweep_batched) and code != coin and together
+            batch = row.idx in batchable and (code, row.idx) not in taken.alone
             found.append(Place(code, row.idx, row.units, reason, taken.live.get((code, row.idx)), batch))
     return found
 
@@ -202,7 +201,8 @@ def _verdict(units: int, is_coin: bool, weight: int, offer: Price, rules: AssetP
     return sweep_rules.token_verdict(units, rules)
 
 
-def _coin_addresses(tx: Tx, chain: str, coin: str) -> set[int]:
-    """Indices that were handed out for the coin: code there would turn away a plain transfer of it (NODES 4.5)."""
+def _token_addresses(tx: Tx, chain: str, coin: str) -> set[int]:
+    """Indices that were handed out for a token. Code on one that was handed out for the coin, or may have been so in a
+    life that a restore has lost, would turn away a plain transfer of it (NODES 4.5)."""
     a = address.c
-    return {row.idx for row in tx.all(select(a.idx).where(a.chain == chain, a.asset == coin))}
+    return {row.idx for row in tx.all(select(a.idx).where(a.chain == chain, a.asset != coin))}

@@ -12,7 +12,7 @@ from jobs.reconcile.chain import look_at
 from jobs.saga import SECOND
 from ledger.db import Tx
 from ledger.money import UNITS_BOUND
-from ledger.schema import deposit, index_counter, pause
+from ledger.schema import deposit, index_counter, pause, payment_item
 from tests.clock import Clock
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 
@@ -87,6 +87,27 @@ def test_what_came_to_such_an_address_is_swept_and_what_is_in_doubt_stays(ethere
     assert ethereum.held(first) < ETHER // 2
     assert (ethereum.held(first + 1, "GOOD"), ethereum.held(first + 2, "GOOD")) == (0, TOKENS)
     assert ethereum.alarms() == set()
+    ethereum.agree()
+
+
+def test_such_an_address_is_given_no_code_by_a_batch(ethereum: EthereumEngine) -> None:
+    """It may be whose coin it waits for: a plain transfer to it would fail."""
+    ethereum.stock()
+    ethereum.services.wallets = {"ethereum": ethereum.make_wallet(ethereum.deployed("Sweeper", ethereum.hot))}
+    token = ethereum.add_token("GOOD", sweep_batched=1, sweep_minimum_units=10**12)
+    for _ in range(2):
+        ethereum.funded(50 * TOKENS, token)
+    first = restored(ethereum)
+    home = ethereum.keys.address(first)
+    ethereum.call(ethereum.contracts["GOOD"], "GoodToken", "transfer", home, 50 * TOKENS)
+    ethereum.mine(3)
+    ethereum.set_policy("GOOD", sweep_minimum_units=TOKENS)
+    for _ in range(8):
+        ethereum.mine(3)
+    batched = {row.id for row in ethereum.payments("sweep") if row.batched}
+    sources = {row.source_idx for row in ethereum.rows(payment_item) if row.payment_id in batched}
+    assert (len(sources), first in sources) == (2, False)
+    assert (ethereum.node.code(home), ethereum.held(first, "GOOD")) == ("0x", 0)
     ethereum.agree()
 
 
