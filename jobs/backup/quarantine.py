@@ -26,6 +26,8 @@ from wallets.protocol import AddressBook
 CAUSE = "restored"
 #: Indices of each chain that may have been given out since the backup, unless an operator says more.
 SKIP = 1_000
+#: Addresses that are derived between two statements.
+DERIVED_AT_ONCE = 1_000
 #: What customers do with each other waits, too: their balances are those of the backup.
 PAUSED = ("transfers", "escrows", "swaps")
 _ENGINE = "engine:restore"
@@ -68,9 +70,11 @@ def _set_aside(tx: Tx, name: str, skip: int, book: AddressBook) -> None:
     first = int(tx.value(select(c.next_index).where(c.chain == name)))
     tx.execute(update(index_counter).where(c.chain == name).values(next_index=first + skip))
     key = tx.value(select(chain.c.account_public_key).where(chain.c.name == name))
-    if key is not None and book.derives and skip:
-        rows = [{"chain": name, "idx": index, "address": book.at(key, index)} for index in range(first, first + skip)]
-        tx.execute(insert(ready_address), rows)
+    if key is None or not book.derives:
+        return
+    for start in range(first, first + skip, DERIVED_AT_ONCE):  # or the server takes the transaction for a sleeper's
+        indices = range(start, min(start + DERIVED_AT_ONCE, first + skip))
+        tx.execute(insert(ready_address), [{"chain": name, "idx": i, "address": book.at(key, i)} for i in indices])
 
 
 def current(tx: Tx) -> Row[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import pytest
 from sqlalchemy import select, update
 
 from jobs.backup import quarantine
@@ -12,7 +13,7 @@ from jobs.reconcile.chain import look_at
 from jobs.saga import SECOND
 from ledger.db import Tx
 from ledger.money import UNITS_BOUND
-from ledger.schema import deposit, index_counter, pause, payment_item
+from ledger.schema import deposit, index_counter, pause, payment_item, ready_address
 from tests.clock import Clock
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 
@@ -123,3 +124,13 @@ def test_a_doubt_about_such_a_deposit_is_about_its_own_index(ethereum: EthereumE
 def test_without_a_restore_no_address_made_ahead_of_use_is_anybodys(ethereum: EthereumEngine) -> None:
     text = ethereum.keys.address(99)
     assert ethereum.database.read(lambda tx: books.places_of(tx, "ethereum", {text, ethereum.hot})) == {ethereum.hot: 0}
+
+
+def test_all_addresses_are_set_aside_whatever_is_derived_at_once(
+    ethereum: EthereumEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two statements the server must not take the transaction for one whose process sleeps."""
+    monkeypatch.setattr(quarantine, "DERIVED_AT_ONCE", 7)
+    first = restored(ethereum)
+    kept = {row.idx: row.address for row in ethereum.rows(ready_address)}
+    assert kept == {index: ethereum.keys.address(index) for index in range(first, first + 20)}
