@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from jobs import alarms
-from jobs.trace import streams
+from jobs.trace import owing, streams
 from jobs.trace.streams import Move
 from ledger import accounts, balances, holds, postings
 from ledger.db import Tx
 from ledger.postings import Leg
-from ledger.schema import deposit, frozen_part, posting, transfer
+from ledger.schema import deposit, frozen_part, transfer
 
 #: Why an account with a debt is frozen; lifted by itself once the debt is repaid.
 REORG_FREEZE = "reorg_debt"
@@ -151,15 +151,9 @@ def _left_behind(tx: Tx, paid: Row[Any], account_id: int, number: int) -> Move |
 
 
 def _written_off(tx: Tx, debt: Move) -> int:
-    """How much of a debt the house has borne: of all that an account owes the oldest is repaid, or written off, first.
-    The balance is locked."""
-    p, at, units = posting.c, 0, 0
-    start = sum(move.units for move in streams.moves(tx, (p.debit_id == debt.debit_id) & (p.id < debt.id)))
-    for move in streams.moves(tx, p.credit_id == debt.debit_id):
-        if move.kind == WRITE_OFF:
-            units += max(0, min(at + move.units, start + debt.units) - max(at, start))
-        at += move.units
-    return units
+    """How much of a debt the house has borne. The balance is locked."""
+    parts = owing.repaid(tx, debt.debit_id)
+    return sum(part.units for part in parts if part.debt.id == debt.id and part.by.kind == WRITE_OFF)
 
 
 def debt_subject(debtor_id: int, asset: str) -> str:

@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from jobs.trace import streams
+from jobs.trace import owing, streams
 from jobs.trace.streams import BOOKED, RECOVERED, REVERSAL, Lot, Move
 from jobs.withdrawal import hold_key
 from ledger.accounts import HOUSE_ACCOUNT
 from ledger.db import Tx
-from ledger.schema import frozen_part, hold, hold_end, posting, transfer, withdrawal
+from ledger.schema import frozen_part, hold, hold_end, transfer, withdrawal
 
 #: Movements that one trace follows; what lies behind them is told as not followed.
 STEPS_MAX = 2_000
@@ -252,24 +252,16 @@ class _Follower:
         return step
 
     def _repaid(self, lot: Lot, share: int) -> Step:
-        """The oldest debt first: what had been bought on it."""
+        """What had been bought on the debt that it was of."""
         step = self._step("repaid", lot, share)
-        before = self._sum(lot.move, credit=True)
-        low, high = before + lot.offset, before + lot.offset + lot.units
-        start = 0
-        for debt in streams.moves(self.tx, posting.c.debit_id == lot.move.credit_id):
-            until = start + debt.units
-            covered = min(until, high) - max(start, low)
-            start = until
-            if covered > 0 and debt.kind in (REVERSAL, RECOVERED):
-                root = self.deposit(debt.ref[1], int(debt.key.rpartition(":")[2]))
+        for part in owing.repaid(self.tx, lot.move.credit_id):
+            if part.by.id != lot.move.id or part.debt.kind not in (REVERSAL, RECOVERED):
+                continue
+            covered = min(part.offset + part.units, lot.offset + lot.units) - max(part.offset, lot.offset)
+            if covered > 0:
+                root = self.deposit(part.debt.ref[1], int(part.debt.key.rpartition(":")[2]))
                 step.steps += [] if root is None else cut(_spent(root), covered, last=True)
         return step
-
-    def _sum(self, move: Move, *, credit: bool) -> int:
-        """What a ledger account was credited with, or debited, before a posting."""
-        column = posting.c.credit_id if credit else posting.c.debit_id
-        return sum(m.units for m in streams.moves(self.tx, (column == move.credit_id) & (posting.c.id < move.id)))
 
     def _swapped(self, lot: Lot, share: int) -> Step:
         """In proportion to what was sold, what was bought with it."""

@@ -191,6 +191,58 @@ def test_what_was_written_off_is_repaid_by_its_own_deposit_whatever_else_is_owed
     desk.check()
 
 
+def test_a_debt_is_not_forgotten_when_one_that_was_written_off_before_comes_back_first(desk: Desk) -> None:
+    engine = desk.engine
+    first = spent_and_lost(desk, 500_000)
+    write_off(desk)
+    second = spent_and_lost(desk, 200_000)
+    desk.again(first)
+    assert write_off(desk) == 200_000
+    desk.again(second)
+    assert (owed(desk), engine.available(desk.buyer), engine.house("reorg_loss")) == (0, 0, 0)
+    assert engine.frozen(desk.buyer) is None
+    desk.check()
+    reversed_alone(desk, first, 12)  # what it had repaid the house with is what it had paid for at first
+    assert (owed(desk), desk.money()) == (500_000, (0, 200_000))
+    assert sum(row.units for row in engine.rows(frozen_part) if row.live == 1) == 500_000
+
+
+def test_a_deposit_that_comes_back_repays_its_own_debt_before_an_older_one(desk: Desk) -> None:
+    """Else what the house bears of the older one would be taken for its, and its own return be a second credit."""
+    engine = desk.engine
+    older, newer = paid_in(desk, 200_000), paid_in(desk, 500_000)
+    give(desk, desk.buyer, desk.vendor, 700_000)
+    engine.chain.reorg(12, gone=[older, newer])
+    engine.tick()
+    assert owed(desk) == 700_000
+    desk.again(newer)
+    assert (owed(desk), engine.available(desk.vendor)) == (200_000, 500_000)
+    assert write_off(desk) == 200_000
+    desk.again(older)
+    assert (owed(desk), desk.money(), engine.house("reorg_loss")) == (0, (0, 700_000), 0)
+    desk.check()
+
+
+def test_what_is_taken_for_a_deposit_repays_its_debt_before_an_older_one(desk: Desk) -> None:
+    """Its holder gets it back when that deposit does, so it never was the older one's."""
+    engine = desk.engine
+    older, newer = paid_in(desk, 500_000), paid_in(desk, 500_000)
+    third = engine.account()
+    give(desk, desk.buyer, third, 500_000)
+    give(desk, desk.buyer, desk.vendor, 500_000)
+    desk.lose(newer, 6)
+    desk.lose(older, 13)
+    (part,) = [row for row in engine.rows(frozen_part) if row.account_id == third]
+    assert (owed(desk), desk.take(part.id)) == (1_000_000, 500_000)
+    assert write_off(desk) == 500_000
+    desk.again(newer)
+    assert (engine.available(desk.buyer), engine.house("reorg_loss")) == (0, 0)
+    desk.again(older)
+    assert (owed(desk), desk.money(), engine.available(third)) == (0, (0, 500_000), 500_000)
+    assert (engine.house("reorg_loss"), engine.frozen(desk.buyer)) == (0, None)
+    desk.check()
+
+
 def test_a_deposit_whose_own_debt_was_repaid_does_not_pay_for_another_that_was_written_off(desk: Desk) -> None:
     engine = desk.engine
     older, newer = paid_in(desk, 200_000), paid_in(desk, 500_000)
