@@ -182,9 +182,10 @@ def _account(tx: Tx, row: Row[Any]) -> list[str]:
     if row.frozen_reason is None:
         return []
     if row.frozen_reason == debts.REORG_FREEZE:
-        own = [wd.public_id for code in debts.owed(tx, row.id) for wd in resolve_accounts.waiting(tx, row.id, code)]
+        own = [wd for code in debts.owed(tx, row.id) for wd in resolve_accounts.waiting(tx, row.id, code)]
         if own:
-            return [f"coffer withdrawals cancel {name}   what it holds repays the debt" for name in own]
+            ways = (resolve_accounts.way_out(wd) or f"coffer withdrawals cancel {wd.public_id}" for wd in own)
+            return [f"{way}   what it holds repays the debt" for way in ways]
         return [f"coffer accounts write-off {row.public_id} ASSET   or wait: the next deposit repays the debt"]
     return [f"coffer accounts unfreeze {row.public_id}"]
 

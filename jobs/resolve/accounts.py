@@ -8,7 +8,7 @@ from sqlalchemy import Row, select
 
 from jobs import debts, tasks
 from jobs.payment import books as payment_books
-from jobs.resolve.by_hand import by_id
+from jobs.resolve.by_hand import by_id, check_unpaid
 from jobs.withdrawal import UNSENT
 from ledger import accounts, audit, balances, postings
 from ledger.accounts import house
@@ -67,20 +67,37 @@ def write_off(tx: Tx, public_id: str, asset: str, actor: str) -> int:
 
 
 def waiting(tx: Tx, account_id: int, asset: str) -> list[Row[Any]]:
-    """The account's withdrawals of this asset of which nothing can be out yet, the oldest first, each with the id of
-    its `payment` or None."""
+    """The account's withdrawals of this asset that hold money of which nothing can be out yet, the oldest first, each
+    with the id of the `payment` that has it, or None. In `review` that is one whose payments were all let go."""
     w = withdrawal.c
-    query = select(w.public_id, w.payment_id, payment.c.public_id.label("payment"))
+    query = select(w.id, w.public_id, w.state, w.payment_id, payment.c.public_id.label("payment"))
     query = query.outerjoin(payment, payment.c.id == w.payment_id).where(w.account_id == account_id, w.asset == asset)
-    found = tx.all(query.where(w.state.in_((*UNSENT, "signed"))).order_by(w.id))
-    return [row for row in found if row.payment_id is None or not payment_books.intent_stands(tx, row.payment_id)]
+    found = tx.all(query.where(w.state.in_((*UNSENT, "signed", "review"))).order_by(w.id))
+    return [row for row in found if _is_here(tx, row)]
+
+
+def _is_here(tx: Tx, row: Row[Any]) -> bool:
+    if row.state != "review":
+        return row.payment_id is None or not payment_books.intent_stands(tx, row.payment_id)
+    try:  # it names its last payment still, whose intent may have been booked, and undone
+        check_unpaid(tx, row)
+    except StateConflict:
+        return False
+    return True
+
+
+def way_out(row: Row[Any]) -> str | None:
+    """The command that gives back what one of those `waiting` holds; None while a payment has it."""
+    if row.state == "review":
+        return f"coffer withdrawals resolve {row.public_id} --refund"
+    return None if row.payment is not None else f"coffer withdrawals cancel {row.public_id}"
 
 
 def _check_nothing_waits(tx: Tx, account_id: int, asset: str) -> None:
     found = waiting(tx, account_id, asset)
-    free = [row.public_id for row in found if row.payment is None]
-    if free:
-        raise StateConflict(f"its own money waits to be paid out: first `coffer withdrawals cancel {free[0]}`")
+    first = next(filter(None, map(way_out, found)), None)
+    if first is not None:
+        raise StateConflict(f"its own money waits to be paid out: first `{first}`")
     if found:
         detail = (
             f"its withdrawal {found[0].public_id} waits in {found[0].payment}, which lets it go by itself while the"

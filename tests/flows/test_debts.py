@@ -7,13 +7,15 @@ from __future__ import annotations
 import secrets
 
 import pytest
+from sqlalchemy import insert
 
 from jobs import halting, transfers
+from jobs.next_steps import next_steps
 from jobs.resolve import accounts as resolve_accounts
 from jobs.resolve import by_hand
 from ledger import pauses
 from ledger.errors import StateConflict
-from ledger.schema import account, deposit, frozen_part
+from ledger.schema import account, deposit, frozen_part, payment_item
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
 from tests.flows.escrow_desk import Desk
@@ -160,6 +162,30 @@ def test_no_debt_is_written_off_while_a_payment_of_which_nothing_is_out_has_the_
     name = engine.row(withdrawals, waiting).public_id
     desk.run(lambda tx: by_hand.cancel_withdrawal(tx, name, "operator:ada"))
     assert (owed(desk), engine.frozen(desk.buyer), engine.chain.received(payee)) == (0, None, 0)
+    desk.check()
+
+
+def test_no_debt_is_written_off_while_a_withdrawal_of_his_is_with_a_person(desk: Desk) -> None:
+    """Its payment was let go, and its money is held until somebody decides."""
+    engine = desk.engine
+    txid = paid_in(desk, 500_000)
+    waiting = engine.withdraw(desk.buyer, 400_000)
+    engine.run_task("batch")
+    more = {"withdrawal_id": waiting, "address": engine.chain.outside_address(), "units": 1_000, "live": None}
+    more["payment_id"] = engine.payment_of(waiting).id
+    desk.run(lambda tx: tx.execute(insert(payment_item).values(more)))  # by hand: the signer refuses it
+    engine.tick(2)
+    assert (engine.state(waiting), engine.payment_of(waiting).state) == ("review", "dead")
+    desk.lose(txid, 6)
+    assert (owed(desk), engine.frozen(desk.buyer)) == (402_000, "reorg_debt")
+    name, debtor = engine.row(withdrawals, waiting).public_id, engine.row(account, desk.buyer)
+    with pytest.raises(StateConflict, match=f"withdrawals resolve {name} --refund"):
+        write_off(desk)
+    (step,) = engine.database.read(lambda tx: next_steps(tx, "account", debtor))
+    assert step.startswith(f"coffer withdrawals resolve {name} --refund ")
+    desk.run(lambda tx: by_hand.refund_withdrawal(tx, name, "operator:ada"))
+    assert (owed(desk), engine.house("reorg_loss"), engine.available(desk.buyer)) == (0, 0, 0)
+    assert engine.frozen(desk.buyer) is None
     desk.check()
 
 
