@@ -176,9 +176,9 @@ def _credit(tx: Tx, row: Row[Any]) -> None:
     again = owner[0] != accounts.HOUSE_ACCOUNT and debts.owe_again(tx, row, owner[0], row.credits + 1)
     _book(owner, "credited", tx, row)
     purpose.credited(tx, row, home, owner)
-    if again:  # what it funds is not the balance: that may have something all the same
-        debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{row.credits + 1}:again")
-    frozen_parts.returned(tx, row)
+    frozen_parts.returned(tx, row)  # before it repays what another deposit has left
+    if owner[1] == "available" or again:  # whatever it funds, the balance may have something
+        debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{row.credits + 1}")
     reason = home.purpose_kind if home.purpose_kind in _HOUSE_PURPOSES else "late" if row.late else None
     order = home.owner_kind == "order" and owner[0] == home.account_id
     ownership_deposits.booked(tx, row, owner, "credited", reason, order=order)
@@ -204,8 +204,6 @@ def _book(owner: accounts.Owner, state: str, tx: Tx, row: Row[Any]) -> None:
     postings.post(tx, f"deposit:{row.id}:credit:{number}", "deposit", row.asset, [leg], ("deposit", row.id))
     _set(tx, row, credits=number, credited=1, credited_to=accounts.find(tx, [owner], row.asset)[owner])
     _lay(tx, row, row.units)
-    if owner[1] == "available":
-        debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{number}")
     _tell(state, tx, row)
 
 

@@ -60,11 +60,11 @@ def credit_deposit(tx: Tx, public_id: str, account_id: str, actor: str) -> None:
     debts.owe_again(tx, row, owner.id, row.credits)
     values = {"account_id": owner.id, "project_id": owner.project_id, "state": "credited"}
     _rebook(tx, row, source, (owner.id, "available"), values | {"status_reason": "resolved", "due_at": tx.now}, actor)
-    debts.collect(tx, owner.id, row.asset, f"deposit:{row.id}:resolve:{row.credits}")
     home = tx.first(select(address).where(address.c.id == row.address_id))
     if home is not None:  # what an escrow or a swap had passed on from it before the chain took it back is made good
         purposes.of(home).credited(tx, row, home, (owner.id, "available"))
-    frozen_parts.returned(tx, row)
+    frozen_parts.returned(tx, row)  # before it repays what another deposit has left
+    debts.collect(tx, owner.id, row.asset, f"deposit:{row.id}:resolve:{row.credits}")
     data = views.deposit(tx, row.id)
     history.emit(tx, owner.project_id, "deposit.credited", data["id"], data)
     order = owner.kind == "order"

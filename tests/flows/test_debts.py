@@ -269,6 +269,22 @@ def test_what_is_taken_for_a_deposit_repays_its_debt_before_an_older_one(desk: D
     desk.check()
 
 
+def test_what_was_taken_for_a_deposit_is_given_back_before_that_repays_another_debt(desk: Desk) -> None:
+    """Else he owes what he gives back, the house bears that, and the other deposit's return is a second credit."""
+    engine = desk.engine
+    first = spent_and_lost(desk, 500_000)
+    (part,) = [row for row in engine.rows(frozen_part) if row.live == 1]
+    assert (desk.take(part.id), owed(desk)) == (500_000, 0)
+    second = spent_and_lost(desk, 200_000)
+    desk.again(first)
+    assert (owed(desk), engine.available(desk.vendor)) == (200_000, 500_000)
+    assert write_off(desk) == 200_000
+    desk.again(second)
+    assert (owed(desk), desk.money(), engine.house("reorg_loss")) == (0, (0, 700_000), 0)
+    assert engine.frozen(desk.buyer) is None
+    desk.check()
+
+
 def test_a_deposit_whose_own_debt_was_repaid_does_not_pay_for_another_that_was_written_off(desk: Desk) -> None:
     engine = desk.engine
     older, newer = paid_in(desk, 200_000), paid_in(desk, 500_000)
