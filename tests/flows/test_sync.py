@@ -205,7 +205,7 @@ def test_where_the_hot_wallet_is_no_single_address_a_surplus_stays_unexplained(e
     engine.tick()
     for work in ("reconcile", "sync"):
         engine.run_task(work)
-    clock.forward(minutes=2)
+    clock.forward(seconds=90)  # not longer: it would not be known to be the same surplus
     for work in ("scan", "reconcile", "sync"):
         engine.run_task(work)
     [report] = reconcile.reconcile(engine.services, "bitcoin")
