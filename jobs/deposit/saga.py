@@ -176,7 +176,8 @@ def _credit(tx: Tx, row: Row[Any]) -> None:
     again = owner[0] != accounts.HOUSE_ACCOUNT and debts.owe_again(tx, row, owner[0], row.credits + 1)
     _book(owner, "credited", tx, row)
     purpose.credited(tx, row, home, owner)
-    frozen_parts.returned(tx, row)  # before it repays what another deposit has left
+    # Given back before it repays what another deposit has left.
+    frozen_parts.returned(tx, row)
     if owner[1] == "available" or again:  # whatever it funds, the balance may have something
         debts.collect(tx, owner[0], row.asset, f"deposit:{row.id}:{row.credits + 1}")
     reason = home.purpose_kind if home.purpose_kind in _HOUSE_PURPOSES else "late" if row.late else None

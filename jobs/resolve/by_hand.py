@@ -63,7 +63,8 @@ def credit_deposit(tx: Tx, public_id: str, account_id: str, actor: str) -> None:
     home = tx.first(select(address).where(address.c.id == row.address_id))
     if home is not None:  # what an escrow or a swap had passed on from it before the chain took it back is made good
         purposes.of(home).credited(tx, row, home, (owner.id, "available"))
-    frozen_parts.returned(tx, row)  # before it repays what another deposit has left
+    # Given back before it repays what another deposit has left.
+    frozen_parts.returned(tx, row)
     debts.collect(tx, owner.id, row.asset, f"deposit:{row.id}:resolve:{row.credits}")
     data = views.deposit(tx, row.id)
     history.emit(tx, owner.project_id, "deposit.credited", data["id"], data)
