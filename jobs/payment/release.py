@@ -79,20 +79,16 @@ def _judge(row: Row[Any], services: Services) -> tuple[str | None, str]:
         return facts.odd, ""
     wallet = services.wallet(row.chain)
     statuses = [(signed.txid, wallet.look_up(signed)) for signed in facts.bytes]
+    dead = {txid for txid, status in statuses if _dead(row, services, status)}
     ended = any(_reverted(row, services, status) for _, status in statuses)  # its resources are used up for all others
     for txid, status in statuses:
         outrun = ended and status.state in (TxState.UNKNOWN, TxState.CONFLICTED)
-        if not (
-            _dead(row, services, status)
-            or _unsent(status, facts.intended)
-            or _reverted(row, services, status)
-            or outrun
-        ):
+        over = txid in dead or _unsent(status, facts.intended) or _reverted(row, services, status)
+        if not over and not outrun:
             return f"{txid} is {status.state} at depth {status.depth} and may yet pay", ""
     if ended:
         return None, "reverted"
-    dead = statuses and all(_dead(row, services, status) for _, status in statuses)
-    return None, "dead" if dead else "unsent"
+    return None, "dead" if statuses and len(dead) == len(statuses) else "unsent"
 
 
 def _facts(row: Row[Any], services: Services) -> Facts:

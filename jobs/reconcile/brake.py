@@ -30,8 +30,8 @@ INDICES_MAX = 200
 AGAIN_US = 10 * SECOND
 #: What came in and nobody explains is followed by the balance sync first; it harms nobody for so long.
 SURPLUS_US = 60 * SECOND
-#: A difference that stands for so long is one, whatever else is going on. It is seen every `AGAIN_US`, and is not
-#: known from another one where nobody looked for longer than this.
+#: A difference that stands for so long is one, whatever else is going on. While it stands it is looked at every
+#: `AGAIN_US`; where nobody looked for longer than `UNSEEN_US`, it may be another one.
 STANDS_US = 300 * SECOND
 UNSEEN_US = 120 * SECOND
 

@@ -99,10 +99,8 @@ def _check_nothing_waits(tx: Tx, account_id: int, asset: str) -> None:
     if first is not None:
         raise StateConflict(f"its own money waits to be paid out: first `{first}`")
     if found:
-        detail = (
-            f"its withdrawal {found[0].public_id} waits in {found[0].payment}, which lets it go by itself while the"
-        )
-        raise StateConflict(f"{detail} account is frozen: cancel it then (coffer withdrawals cancel)")
+        lets_go = f"its withdrawal {found[0].public_id} waits in {found[0].payment}, which lets it go by itself"
+        raise StateConflict(f"{lets_go} while the account is frozen: cancel it then (coffer withdrawals cancel)")
 
 
 def book_loss(tx: Tx, asset: str, units: int, reason: str, actor: str, key: str | None = None) -> None:
