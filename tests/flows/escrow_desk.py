@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
+from jobs import transfers
 from jobs.escrow import ending as escrow_ending
 from jobs.escrow import frozen_parts
 from jobs.escrow import funding as escrow_funding
@@ -63,6 +64,17 @@ class Desk:
         self.engine.chain.fund(self.engine.address(owner).address, units, blocks=6)
         self.engine.tick()
         assert self.engine.available(owner) == before + units
+
+    def paid_in(self, units: int) -> str:
+        """A deposit to the buyer's balance, credited; its txid."""
+        txid = self.engine.chain.fund(self.engine.address(self.buyer).address, units, blocks=6)
+        self.engine.tick()
+        return txid
+
+    def give(self, giver: int, taker: int, units: int) -> None:
+        """A transfer between two accounts."""
+        order = transfers.Order(giver, taker, "BTC", units, secrets.token_hex(8))
+        self.run(lambda tx: transfers.make(tx, self.engine.caller, order))
 
     def pay(self, escrow_id: int, units: int, blocks: int = 6) -> str:
         """An outside payment to the escrow's address; its txid."""

@@ -4,12 +4,10 @@ E2, E3).
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
 from sqlalchemy import insert
 
-from jobs import halting, transfers
+from jobs import halting
 from jobs.next_steps import next_steps
 from jobs.resolve import accounts as resolve_accounts
 from jobs.resolve import by_hand
@@ -26,18 +24,6 @@ FEE = 2_000
 @pytest.fixture
 def desk(engine: Engine) -> Desk:
     return Desk(engine)
-
-
-def paid_in(desk: Desk, units: int) -> str:
-    """A deposit to the buyer's balance, credited; its txid."""
-    txid = desk.engine.chain.fund(desk.engine.address(desk.buyer).address, units, blocks=6)
-    desk.engine.tick()
-    return txid
-
-
-def give(desk: Desk, giver: int, taker: int, units: int) -> None:
-    order = transfers.Order(giver, taker, "BTC", units, secrets.token_hex(8))
-    desk.run(lambda tx: transfers.make(tx, desk.engine.caller, order))
 
 
 def resume(desk: Desk) -> None:
@@ -82,7 +68,7 @@ def test_a_debtors_own_withdrawal_that_has_not_left_repays_his_debt(desk: Desk, 
     engine = desk.engine
     if approval:
         engine.set_policy(withdrawal_approval_above_units=1_000)
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     (waiting,) = queued(desk, 400_000)
     assert engine.state(waiting) == ("pending_approval" if approval else "queued")
     desk.lose(txid, 6)
@@ -98,7 +84,7 @@ def test_a_debtors_own_withdrawal_that_has_not_left_repays_his_debt(desk: Desk, 
 
 def test_the_newest_of_his_withdrawals_go_first_and_no_more_than_are_needed(desk: Desk) -> None:
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     desk.top_up(300_000)
     made = queued(desk, 200_000, 300_000, 200_000)
     reversed_alone(desk, txid, 12)  # the other one, which is in the pool again, is not judged yet
@@ -109,8 +95,8 @@ def test_the_newest_of_his_withdrawals_go_first_and_no_more_than_are_needed(desk
 
 def test_others_are_kept_from_spending_only_what_his_own_withdrawals_do_not_repay(desk: Desk) -> None:
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 300_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 300_000)
     (waiting,) = queued(desk, 150_000)
     desk.lose(txid, 6)
     assert stands(desk, waiting) == ("cancelled", "funding_reversed")
@@ -126,7 +112,7 @@ def test_one_that_may_have_been_paid_in_a_lost_life_stays_and_keeps_his_debt_fro
     desk: Desk,
 ) -> None:
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     (waiting,) = queued(desk, 400_000)
     desk.run(lambda tx: halting.stop(tx, engine.name, "restored", "a drill", "op"))
     desk.lose(txid, 6)
@@ -147,7 +133,7 @@ def test_one_that_may_have_been_paid_in_a_lost_life_stays_and_keeps_his_debt_fro
 def test_no_debt_is_written_off_while_a_payment_of_which_nothing_is_out_has_the_money(desk: Desk) -> None:
     engine = desk.engine
     engine.funded(20_000_000)  # coins of others
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     payee = engine.chain.outside_address()
     waiting = engine.withdraw(desk.buyer, 400_000, payee)
     engine.run_task("batch")
@@ -168,7 +154,7 @@ def test_no_debt_is_written_off_while_a_payment_of_which_nothing_is_out_has_the_
 def test_no_debt_is_written_off_while_a_withdrawal_of_his_is_with_a_person(desk: Desk) -> None:
     """Its payment was let go, and its money is held until somebody decides."""
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     waiting = engine.withdraw(desk.buyer, 400_000)
     engine.run_task("batch")
     more = {"withdrawal_id": waiting, "address": engine.chain.outside_address(), "units": 1_000, "live": None}
@@ -194,8 +180,8 @@ def test_no_debt_is_written_off_while_a_withdrawal_of_his_is_with_a_person(desk:
 
 def spent_and_lost(desk: Desk, units: int) -> str:
     """A deposit that the buyer has given to the vendor, and that has left the chain since; its txid."""
-    txid = paid_in(desk, units)
-    give(desk, desk.buyer, desk.vendor, units)
+    txid = desk.paid_in(units)
+    desk.give(desk.buyer, desk.vendor, units)
     desk.lose(txid, 6)
     return txid
 
@@ -236,8 +222,8 @@ def test_a_debt_is_not_forgotten_when_one_that_was_written_off_before_comes_back
 def test_a_deposit_that_comes_back_repays_its_own_debt_before_an_older_one(desk: Desk) -> None:
     """Else what the house bears of the older one would be taken for its, and its own return be a second credit."""
     engine = desk.engine
-    older, newer = paid_in(desk, 200_000), paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 700_000)
+    older, newer = desk.paid_in(200_000), desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 700_000)
     engine.chain.reorg(12, gone=[older, newer])
     engine.tick()
     assert owed(desk) == 700_000
@@ -252,10 +238,10 @@ def test_a_deposit_that_comes_back_repays_its_own_debt_before_an_older_one(desk:
 def test_what_is_taken_for_a_deposit_repays_its_debt_before_an_older_one(desk: Desk) -> None:
     """Its holder gets it back when that deposit does, so it never was the older one's."""
     engine = desk.engine
-    older, newer = paid_in(desk, 500_000), paid_in(desk, 500_000)
+    older, newer = desk.paid_in(500_000), desk.paid_in(500_000)
     third = engine.account()
-    give(desk, desk.buyer, third, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    desk.give(desk.buyer, third, 500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
     desk.lose(newer, 6)
     desk.lose(older, 13)
     (part,) = [row for row in engine.rows(frozen_part) if row.account_id == third]
@@ -287,8 +273,8 @@ def test_what_was_taken_for_a_deposit_is_given_back_before_that_repays_another_d
 
 def test_a_deposit_whose_own_debt_was_repaid_does_not_pay_for_another_that_was_written_off(desk: Desk) -> None:
     engine = desk.engine
-    older, newer = paid_in(desk, 200_000), paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 700_000)
+    older, newer = desk.paid_in(200_000), desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 700_000)
     desk.lose(newer, 6)
     desk.lose(older, 13)
     engine.chain.fund(engine.address(desk.buyer).address, 600_000, blocks=6)  # the first debt, half of the second
@@ -320,14 +306,14 @@ def test_one_that_a_person_gives_to_its_owner_each_time_repays_the_house(desk: D
     engine = desk.engine
     engine.set_policy(deposit_minimum_units=600_000)
     owner = engine.row(account, desk.buyer).public_id
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
 
     def given() -> None:
         name = engine.deposit_of(desk.buyer).public_id
         desk.run(lambda tx: by_hand.credit_deposit(tx, name, owner, "operator:ada"))
 
     given()
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
     desk.lose(txid, 6)
     write_off(desk)
     desk.again(txid)

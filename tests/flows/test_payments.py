@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 
 from jobs import withdrawal
 from jobs.resolve import payments as resolve_payments
@@ -219,6 +220,18 @@ def test_inputs_spent_by_a_stranger_end_in_review_and_never_in_a_second_payment(
     assert "payment_contested" in {a.name for a in engine.rows(alarm)}
 
 
+def outrun(engine: Engine, row_id: int, blocks: int) -> Row[Any]:
+    """Its payment in review, whose inputs a stranger has spent so many blocks ago; that halt is lifted."""
+    ours = engine.chain.transaction(engine.payment_of(row_id).txid)
+    engine.chain.mine_instead(Tx(ours.inputs, (Output(engine.chain.outside_address(), 50_000),), 500))
+    engine.chain.mine(blocks)
+    engine.tick(3)
+    row = engine.payment_of(row_id)
+    assert (row.state, row.status_reason) == ("review", "inputs_spent")
+    engine.database.run(lambda tx: halts.lift(tx, "bitcoin", "resource_moved", "op"), "t")
+    return row
+
+
 def test_what_a_final_block_has_spent_otherwise_is_dead_however_deep_the_node_says_it_is(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,13 +241,7 @@ def test_what_a_final_block_has_spent_otherwise_is_dead_however_deep_the_node_sa
     engine.funded(1_000_000)
     row_id = engine.withdraw(account, 100_000, payee)
     engine.tick()
-    ours = engine.chain.transaction(engine.payment_of(row_id).txid)
-    engine.chain.mine_instead(Tx(ours.inputs, (Output(engine.chain.outside_address(), 50_000),), 500))
-    engine.chain.mine(64)
-    engine.tick(3)
-    row = engine.payment_of(row_id)
-    assert (row.state, row.status_reason) == ("review", "inputs_spent")
-    engine.database.run(lambda tx: halts.lift(tx, "bitcoin", "resource_moved", "op"), "t")
+    row = outrun(engine, row_id, 64)
     with pytest.raises(StateConflict, match="may still confirm"):
         retry(engine, row.public_id)
     look_up = FakeWallet.look_up
@@ -249,13 +256,7 @@ def test_where_the_chain_has_a_word_for_final_depth_alone_proves_nobody_dead(eng
     """Finality may stand still for longer than a hundred blocks take; that branch may be undone yet."""
     row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
     engine.tick()
-    ours = engine.chain.transaction(engine.payment_of(row_id).txid)
-    engine.chain.mine_instead(Tx(ours.inputs, (Output(engine.chain.outside_address(), 50_000),), 500))
-    engine.chain.mine(120)
-    engine.tick(3)
-    row = engine.payment_of(row_id)
-    assert (row.state, row.status_reason) == ("review", "inputs_spent")
-    engine.database.run(lambda tx: halts.lift(tx, "bitcoin", "resource_moved", "op"), "t")
+    row = outrun(engine, row_id, 120)
     if buried:
         retry(engine, row.public_id)
         say_final(engine, 1)

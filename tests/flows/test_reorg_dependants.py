@@ -32,18 +32,6 @@ def desk(engine: Engine) -> Desk:
     return Desk(engine)
 
 
-def paid_in(desk: Desk, units: int) -> str:
-    """A deposit to the buyer's balance, credited; its txid."""
-    txid = desk.engine.chain.fund(desk.engine.address(desk.buyer).address, units, blocks=6)
-    desk.engine.tick()
-    return txid
-
-
-def give(desk: Desk, giver: int, taker: int, units: int) -> None:
-    order = transfers.Order(giver, taker, "BTC", units, secrets.token_hex(8))
-    desk.run(lambda tx: transfers.make(tx, desk.engine.caller, order))
-
-
 def frozen(desk: Desk) -> list[tuple[str, int, int, int | None]]:
     """(place, account, units, live) of all parts."""
     return [(row.place, row.account_id, row.units, row.live) for row in desk.engine.rows(frozen_part)]
@@ -60,8 +48,8 @@ def told(desk: Desk, txid: str) -> list[str]:
 
 
 def test_what_a_transfer_passed_on_is_frozen_until_the_deposit_is_back(desk: Desk) -> None:
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 400_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 400_000)
     desk.lose(txid, 6)
     assert owed(desk) == 400_000
     assert desk.money() == (0, 0)
@@ -78,10 +66,10 @@ def test_what_a_transfer_passed_on_is_frozen_until_the_deposit_is_back(desk: Des
 
 def test_it_is_followed_through_many_hands_and_only_what_is_not_spent_is_frozen(desk: Desk) -> None:
     engine, third, fourth = desk.engine, desk.engine.account(), desk.engine.account()
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
-    give(desk, desk.vendor, third, 300_000)
-    give(desk, third, fourth, 100_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
+    desk.give(desk.vendor, third, 300_000)
+    desk.give(third, fourth, 100_000)
     spent = engine.withdraw(fourth, 60_000)
     engine.tick()
     desk.lose(txid, 6)
@@ -99,9 +87,9 @@ def test_the_oldest_money_of_an_account_is_spent_first(desk: Desk) -> None:
     """The vendor had money of his own before: he still has the deposit's, and may spend all that is his."""
     engine, third = desk.engine, desk.engine.account()
     desk.top_up(250_000, desk.vendor)
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 400_000)
-    give(desk, desk.vendor, third, 300_000)  # his own 250 000, and 50 000 of the deposit's
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 400_000)
+    desk.give(desk.vendor, third, 300_000)  # his own 250 000, and 50 000 of the deposit's
     desk.lose(txid, 6)
     assert {account: units for _, account, units, _ in frozen(desk)} == {desk.vendor: 350_000, third: 50_000}
     assert (engine.available(desk.vendor), engine.available(third)) == (0, 250_000)
@@ -110,9 +98,9 @@ def test_the_oldest_money_of_an_account_is_spent_first(desk: Desk) -> None:
 
 def test_only_what_its_depositor_owes_is_frozen_what_was_spent_last_first(desk: Desk) -> None:
     engine, third = desk.engine, desk.engine.account()
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 300_000)
-    give(desk, desk.buyer, third, 200_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 300_000)
+    desk.give(desk.buyer, third, 200_000)
     desk.top_up(250_000)
     engine.chain.reorg(12, gone=[txid])  # what came after it is in the pool again
     engine.run_task("scan")
@@ -130,8 +118,8 @@ def test_only_what_its_depositor_owes_is_frozen_what_was_spent_last_first(desk: 
 def test_an_escrow_that_somebody_else_funded_with_it_is_not_released(desk: Desk) -> None:
     engine = desk.engine
     other = desk.another()
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, other.buyer, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, other.buyer, 500_000)
     escrow_id = other.make()
     other.fund(escrow_id)
     desk.lose(txid, 6)
@@ -148,8 +136,8 @@ def test_an_escrow_that_somebody_else_funded_with_it_is_not_released(desk: Desk)
 def test_what_a_frozen_escrow_gives_back_stays_frozen(desk: Desk) -> None:
     engine = desk.engine
     other = desk.another()
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, other.buyer, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, other.buyer, 500_000)
     escrow_id = other.make()
     other.fund(escrow_id)
     desk.lose(txid, 6)
@@ -170,8 +158,8 @@ def test_what_a_frozen_escrow_gives_back_stays_frozen(desk: Desk) -> None:
 @pytest.mark.parametrize("approval", [True, False], ids=["pending_approval", "queued"])
 def test_a_withdrawal_that_has_not_left_is_taken_back_and_frozen(desk: Desk, approval: bool) -> None:
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
     if approval:
         engine.set_policy(withdrawal_approval_above_units=1_000)
     waiting = engine.withdraw(desk.vendor, 300_000)
@@ -188,8 +176,8 @@ def test_a_withdrawal_that_has_not_left_is_taken_back_and_frozen(desk: Desk, app
 
 def test_a_signed_payment_of_which_nothing_is_out_waits_for_the_deposit(desk: Desk) -> None:
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
     payee = engine.chain.outside_address()
     waiting = engine.withdraw(desk.vendor, 300_000, payee)
     engine.run_task("batch")
@@ -238,10 +226,10 @@ def test_a_payment_whose_worker_died_at_the_pivot_goes_on_although_its_account_i
 
 
 def test_a_deposit_that_repaid_a_debt_has_paid_for_what_was_bought_on_it(desk: Desk) -> None:
-    first = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    first = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
     desk.lose(first, 6)
-    second = paid_in(desk, 500_000)
+    second = desk.paid_in(500_000)
     assert (owed(desk), desk.money()) == (0, (0, 500_000))
     desk.lose(second, 6)
     assert (owed(desk), desk.money()) == (500_000, (0, 0))
@@ -255,7 +243,7 @@ def test_two_deposits_of_one_block_that_go_together_freeze_what_either_had_paid_
     first = engine.chain.pay(Output(engine.address(desk.buyer).address, 300_000))
     second = engine.chain.fund(engine.address(desk.buyer).address, 200_000, blocks=6)
     engine.tick()
-    give(desk, desk.buyer, desk.vendor, 100_000)
+    desk.give(desk.buyer, desk.vendor, 100_000)
     engine.chain.reorg(6, gone=[first, second])
     engine.tick()
     assert owed(desk) == 100_000
@@ -265,8 +253,8 @@ def test_two_deposits_of_one_block_that_go_together_freeze_what_either_had_paid_
 
 def test_a_part_that_lies_in_an_escrow_cannot_be_taken_but_thawed(desk: Desk) -> None:
     other = desk.another()
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, other.buyer, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, other.buyer, 500_000)
     escrow_id = other.make()
     other.fund(escrow_id)
     desk.lose(txid, 6)
@@ -306,11 +294,11 @@ def test_money_is_never_followed_twice(desk: Desk) -> None:
     from jobs.trace.follow import leaves, trace, walk
 
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     escrow_id = desk.make(300_000, fee_ppm=10_000)
     desk.fund(escrow_id)
     desk.release(escrow_id, 100_000)
-    give(desk, desk.vendor, desk.buyer, 30_000)
+    desk.give(desk.vendor, desk.buyer, 30_000)
     desk.refund(escrow_id, 50_000)
     engine.withdraw(desk.buyer, 77_777)
     engine.tick()
@@ -359,10 +347,10 @@ def not_followed(desk: Desk) -> bool:
 
 def test_money_that_goes_back_and_forth_for_ever_stops_no_reversal(desk: Desk) -> None:
     """It is followed so far and no further, and an operator is told; what is nearer is frozen all the same."""
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     fourth = desk.engine.account()
-    give(desk, desk.buyer, fourth, 100_000)
-    give(desk, desk.buyer, desk.vendor, 400_000)
+    desk.give(desk.buyer, fourth, 100_000)
+    desk.give(desk.buyer, desk.vendor, 400_000)
     third = back_and_forth(desk, 520)
     with usual_stack():
         desk.lose(txid, 6)
@@ -380,8 +368,8 @@ def test_money_that_goes_back_and_forth_for_ever_stops_no_reversal(desk: Desk) -
 
 
 def test_a_trace_that_fails_stops_no_reversal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
 
     def fails(*_: Any) -> None:
         raise RecursionError
@@ -395,8 +383,8 @@ def test_a_trace_that_fails_stops_no_reversal(desk: Desk, monkeypatch: pytest.Mo
 
 
 def test_a_trace_that_was_followed_whole_raises_no_alarm(desk: Desk) -> None:
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 400_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 400_000)
     third = back_and_forth(desk, 101)
     desk.lose(txid, 6)
     assert (owed(desk), frozen(desk)) == (400_000, [("balance", third, 400_000, 1)])
@@ -410,8 +398,8 @@ def test_a_withdrawal_that_may_have_been_paid_before_a_restore_waits_and_is_not_
 ) -> None:
     """What the lost rows knew nobody knows yet: given back, it would have been paid and given back."""
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
     if approval:
         engine.set_policy(withdrawal_approval_above_units=1_000)
     waiting = engine.withdraw(desk.vendor, 300_000)
@@ -439,8 +427,8 @@ def test_a_withdrawal_that_may_have_been_paid_before_a_restore_waits_and_is_not_
 def test_what_is_frozen_while_the_signer_lets_it_go_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The signer's record says that it has left: nothing is kept still any more, and no alarm says so."""
     engine = desk.engine
-    txid = paid_in(desk, 500_000)
-    give(desk, desk.buyer, desk.vendor, 500_000)
+    txid = desk.paid_in(500_000)
+    desk.give(desk.buyer, desk.vendor, 500_000)
     sent = engine.withdraw(desk.vendor, 498_000)
     signer = engine.services.require_signer()
     real = signer.leave

@@ -37,13 +37,6 @@ def desk(engine: Engine) -> Desk:
     return Desk(engine)
 
 
-def paid_in(desk: Desk, units: int) -> str:
-    """A deposit to the buyer's balance, credited; its txid."""
-    txid = desk.engine.chain.fund(desk.engine.address(desk.buyer).address, units, blocks=6)
-    desk.engine.tick()
-    return txid
-
-
 def lost(desk: Desk, txid: str) -> Callable[[], object]:
     """The deposit has left the chain and the scan has seen it; what a worker does about it then."""
     engine = desk.engine
@@ -90,7 +83,7 @@ def test_what_an_escrow_releases_while_its_money_is_being_traced_is_frozen_at_th
     desk: Desk, server: MariaDB, monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
     engine, other = desk.engine, desk.another()
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     order = transfers.Order(desk.buyer, other.buyer, "BTC", 500_000, secrets.token_hex(8))
     desk.run(lambda tx: transfers.make(tx, engine.caller, order))
     escrow_id = other.make(deadline=engine.database.now() + HOUR, at_deadline="release")
@@ -107,7 +100,7 @@ def test_what_an_escrow_releases_while_its_money_is_being_traced_is_frozen_at_th
 def test_what_the_debtors_own_escrow_releases_while_he_is_being_frozen_is_frozen_at_the_vendor(
     desk: Desk, server: MariaDB, monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
-    txid = paid_in(desk, 500_000)
+    txid = desk.paid_in(500_000)
     escrow_id = desk.make(deadline=desk.engine.database.now() + HOUR, at_deadline="release")
     desk.fund(escrow_id)
     race(desk, server, monkeypatch, way, escrow_id, lost(desk, txid))
