@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -15,6 +16,7 @@ from jobs.services import Services
 from jobs.sweep.rows import ENDED
 from ledger import balances
 from ledger.db import Tx
+from ledger.errors import TokenUnreadable
 from ledger.schema import address, deposit, payment
 
 EVERY_US = 86_400 * SECOND
@@ -57,9 +59,10 @@ def look(services: Services, chain: str, last: int, now: int) -> Watched:
     wallet = services.wallet(chain)
     seen = []
     for wanted in services.database.read(lambda tx: _expected(tx, chain)):
-        units = wallet.watched_balance(cold, wanted.contract)
-        if units is not None:
-            seen.append((wanted, units))
+        with suppress(TokenUnreadable):  # the brake tells of it
+            units = wallet.watched_balance(cold, wanted.contract)
+            if units is not None:
+                seen.append((wanted, units))
     wrong = any(not wanted.least <= units <= wanted.most for wanted, units in seen)
     return Watched(now - EVERY_US + AGAIN_US if wrong else now, seen)
 

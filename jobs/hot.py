@@ -6,6 +6,7 @@ Each of these looks at one asset and decides from the rows and the wallet's word
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from jobs.sweep.rows import ENDED
 from jobs.tasks import Ran
 from ledger import halts, pauses, policy
 from ledger.db import Tx
+from ledger.errors import TokenUnreadable
 from ledger.policy import AssetPolicy
 from ledger.schema import deposit, payment, withdrawal
 from wallets.protocol import HOT, ChainBalance, ChainWallet
@@ -55,7 +57,8 @@ def task_step(row: Row[Any], services: Services) -> Ran:
     coin, assets = services.database.read(lambda tx: _facts(tx, chain))
     acts: list[_Act] = []
     for facts in assets:
-        acts += _asset(services, chain, facts, coin)
+        with suppress(TokenUnreadable):  # the brake tells of it; what the others need does not wait for it
+            acts += _asset(services, chain, facts, coin)
         if facts.may_fill:
             acts += _fill(services, chain, facts, coin)
 

@@ -30,6 +30,7 @@ CofferError
     ├── WrongNetwork        another chain or genesis: refuse to start
     │   └── OtherInstallation the wallet carries the mark of another database: refuse to start
     ├── NodeProtocolError   an answer of an unexpected shape: stop, do not guess
+    │   └── TokenUnreadable a token's contract tells no balance: that token stops, and nothing else
     ├── InsufficientHotFunds the wallet cannot pay this now
     │   └── FundsLocked     it holds enough; some blocks must pass before that may be spent
     ├── WalletBusy          too many payments are on their way: wait for one of them
@@ -235,6 +236,10 @@ class NodeProtocolError(WalletError):
     """An answer without a field, or with a type, that the protocol promises."""
 
     code = "node_protocol_error"
+
+
+class TokenUnreadable(NodeProtocolError):
+    """A token's contract tells no balance, though the node tells that of the coin: the token is at fault."""
 
 
 class InsufficientHotFunds(WalletError):

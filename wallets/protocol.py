@@ -403,11 +403,13 @@ class ChainWallet(Protocol):
         ...
 
     def balance(self, token: str | None = None, indices: Collection[int] = ()) -> ChainBalance:
-        """What the chain says we hold of its coin or of a token; `indices` matter only where money lies apart."""
+        """What the chain says we hold of its coin or of a token; `indices` matter only where money lies apart.
+        Raises `TokenUnreadable` where the token's contract does not tell."""
         ...
 
     def watched_balance(self, address: str, token: str | None = None) -> int | None:
-        """What an address that is not in this wallet (a cold one) holds in the chain; None where nobody can see it."""
+        """What an address that is not in this wallet (a cold one) holds in the chain; None where nobody can see it.
+        Raises `TokenUnreadable` where the token's contract does not tell."""
         ...
 
     def split(self, parts: int, rate_max: int) -> Sequence[Output]:

@@ -22,6 +22,7 @@ from jobs.services import Services, require_healthy
 from jobs.tasks import Ran
 from ledger import pauses, policy
 from ledger.db import Tx
+from ledger.errors import TokenUnreadable
 from ledger.policy import AssetPolicy
 from ledger.schema import account, asset, frozen_part
 from ledger.schema import withdrawal as table
@@ -33,6 +34,8 @@ LOOK_MAX = 1_000
 _KEPT_STILL = exists().where(
     frozen_part.c.place == "withdrawal", frozen_part.c.place_id == table.c.id, frozen_part.c.live == 1
 )
+#: The word for what waits because its token's contract tells no balance.
+UNREADABLE = "token_unreadable"
 SHORT = "the hot wallet cannot pay this now; it waits for deposits or a refill"
 #: How long a withdrawal that the hot wallet cannot pay steps aside.
 ASIDE_US = 20 * SECOND
@@ -109,7 +112,10 @@ def _plan(services: Services, chain: str, code: str, rows: list[Row[Any]], rules
     if room == 0:
         return Plan(code, 0, 0, again_us=2 * SECOND)
     outputs_max = min(rules.payment_outputs, wallet.payees_max)
-    balance = wallet.balance(token)
+    try:
+        balance = wallet.balance(token)
+    except TokenUnreadable as error:  # other assets of the chain must not wait for this one
+        return Plan(code, 0, 0, aside=rows, wait=(UNREADABLE, error.detail))
     # The fee of a token comes out of other money; that of a coin out of the same.
     groups, aside = group(rows, outputs_max, balance.spendable_units - out + (token is not None))
     again_us = 0 if len(rows) == LOOK_MAX and len(groups) <= room else 2 * SECOND if len(groups) > room else None
@@ -175,6 +181,6 @@ def _set_aside(tx: Tx, chain: str, plan: Plan) -> None:
             withdrawal.move(tx, row, "queued", reason=reason, detail=detail, not_before=tx.now + ASIDE_US)
     subject = f"hot:{plan.asset}"
     if rows:
-        alarms.raise_(tx, plan.wait[0], subject, f"{len(rows)} withdrawals of {plan.asset} wait for hot funds")
+        alarms.raise_(tx, plan.wait[0], subject, f"{len(rows)} withdrawals of {plan.asset} wait: {plan.wait[1]}")
     elif plan.groups:
         alarms.clear(tx, subject)

@@ -15,7 +15,7 @@ from sqlalchemy import Row, false, or_, select
 
 from jobs import alarms, halting, tasks
 from jobs.reconcile import differences, lost
-from jobs.reconcile.chain import Look, Report, look_at
+from jobs.reconcile.chain import Look, Report, survey
 from jobs.saga import SECOND
 from jobs.services import Services, require_healthy
 from jobs.tasks import Ran
@@ -48,7 +48,8 @@ def task(row: Row[Any], services: Services) -> Ran:
     """Task step for `reconcile:<chain>`: keep the reports by asset; raise and pause where a difference stands."""
     chain = row.name.partition(":")[2]
     _check_owner(services, chain)
-    looks = look_at(services, chain, most=INDICES_MAX)
+    found = survey(services, chain, most=INDICES_MAX)
+    looks = found.looks
     last: Mapping[str, Any] = row.progress or {}
     moment, excused, now = services.database.read(
         lambda tx: (_moment(tx, chain, looks[0].balance.tip), _excused(tx, looks), tx.now)
@@ -57,10 +58,13 @@ def task(row: Row[Any], services: Services) -> Ran:
         code: _kept(report, last.get(code, {}), moment, now, excused=code in excused)
         for code, report in ((look.report.asset, look.report) for look in looks)
     }
+    kept |= {code: dict(last[code]) for code in found.unread if code in last}  # with its age
 
     def effect(tx: Tx, _: Row[Any]) -> None:
         for look in looks:
             _judge(tx, look, kept[look.report.asset], moment, excused=look.report.asset in excused)
+        for code, why in found.unread.items():
+            alarms.raise_(tx, "reconciliation", _subject(code), f"{code} cannot be compared: {why}")
         if any(look.report.unexplained_units > 0 for look in looks):
             tasks.wake(tx, f"sync:{chain}")  # which knows where to look, and follows what it finds
 
@@ -129,7 +133,7 @@ def _sign(units: int) -> int:
 
 def _judge(tx: Tx, look: Look, kept: Mapping[str, Any], moment: Moment, *, excused: bool) -> None:
     report = look.report
-    subject = f"reconcile:{report.asset}"
+    subject = _subject(report.asset)
     if report.unexplained_units == 0:
         alarms.clear(tx, subject)
         differences.over(tx, report.asset)
@@ -144,6 +148,10 @@ def _judge(tx: Tx, look: Look, kept: Mapping[str, Any], moment: Moment, *, excus
         and differences.accepted(tx, report.asset) != report.unexplained_units
     ):
         pauses.stop(tx, report.asset, "withdrawals", detail[:255], "engine")
+
+
+def _subject(code: str) -> str:
+    return f"reconcile:{code}"
 
 
 def _stands(report: Report, kept: Mapping[str, Any], moment: Moment) -> bool:

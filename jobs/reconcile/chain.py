@@ -24,7 +24,7 @@ from jobs.reconcile import books as reconcile_books
 from jobs.reconcile.books import AssetBooks, Books, Underway
 from jobs.services import Services
 from ledger.db import Tx
-from ledger.errors import NodeNotReady
+from ledger.errors import NodeNotReady, TokenUnreadable
 from wallets.protocol import (
     ChainBalance,
     ChainWallet,
@@ -87,19 +87,37 @@ class Look:
     report: Report
 
 
+@dataclass(frozen=True)
+class Survey:
+    """All assets of a chain at one moment, the chain's own coin first."""
+
+    looks: Sequence[Look]
+    unread: Mapping[str, str]  #: assets whose contract tells no balance, and what it said instead
+
+
 def reconcile(services: Services, chain: str) -> list[Report]:
     """Compare books and chain at one moment: a report for each asset, the chain's own coin first.
 
-    Raises `NodeNotReady` when they never stand still long enough.
+    Raises `NodeNotReady` when they never stand still long enough, `TokenUnreadable` when one cannot be compared.
     """
     return [look.report for look in look_at(services, chain)]
 
 
 def look_at(
     services: Services, chain: str, more: Collection[int] = (), *, most: int = reconcile_books.INDICES_MAX
-) -> list[Look]:
-    """As `reconcile`, with all that the reports were made from; `more` indices are looked at besides the `most` that
-    hold most."""
+) -> Sequence[Look]:
+    """As `reconcile`, with all that the reports were made from."""
+    found = survey(services, chain, more, most=most)
+    for code, why in found.unread.items():
+        raise TokenUnreadable(f"{code} cannot be compared: {why}")
+    return found.looks
+
+
+def survey(
+    services: Services, chain: str, more: Collection[int] = (), *, most: int = reconcile_books.INDICES_MAX
+) -> Survey:
+    """Look at every asset that tells its balance; `more` indices are looked at besides the `most` that hold most.
+    Raises `NodeNotReady` when books and chain never stand still long enough."""
     wallet = services.wallet(chain)
     apart = services.address_book(chain).apart
     looked = frozenset(more)
@@ -107,7 +125,7 @@ def look_at(
         unit = partial(reconcile_books.read, chain=chain, apart=apart, more=looked, most=most)
         read = partial(services.database.read, unit, consistent=True)
         books = read()
-        held = _balances(wallet, books)
+        held, unread = _balances(wallet, books)
         page = wallet.deposits_since(books.cursor)
         if page.more:
             raise NodeNotReady("the scan has not read the chain to its end yet")
@@ -120,9 +138,10 @@ def look_at(
             continue
         held_now = cache(wallet.held)
         sights = [_sight(each, wallet, held_now) for each in books.underway]
-        found = [_look(each, held[each.code], sights, page, credited, books.hot_index) for each in books.assets]
-        if books.signature() == read().signature() and _stood_still(held, page) and _balances(wallet, books) == held:
-            return found
+        told = [each for each in books.assets if each.code in held]
+        found = [_look(each, held[each.code], sights, page, credited, books.hot_index) for each in told]
+        if books.signature() == read().signature() and _stood_still(held, page) and _balances(wallet, books)[0] == held:
+            return Survey(found, unread)
     raise NodeNotReady("books and chain kept moving while they were compared")
 
 
@@ -153,8 +172,15 @@ def _not_asked(tx: Tx, chain: str, books: Books, page: DepositPage, credited: se
     )
 
 
-def _balances(wallet: ChainWallet, books: Books) -> dict[str, ChainBalance]:
-    return {each.code: wallet.balance(each.contract, each.indices) for each in books.assets}
+def _balances(wallet: ChainWallet, books: Books) -> tuple[dict[str, ChainBalance], dict[str, str]]:
+    """What each asset tells; and of those that tell nothing, what they said."""
+    held, unread = {}, {}
+    for each in books.assets:
+        try:
+            held[each.code] = wallet.balance(each.contract, each.indices)
+        except TokenUnreadable as error:
+            unread[each.code] = error.detail
+    return held, unread
 
 
 def _stood_still(held: Mapping[str, ChainBalance], page: DepositPage) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy import Row, select
 
 from jobs import alarms, cold_watch
 from jobs.reconcile import differences, places, surplus
-from jobs.reconcile.chain import Look, look_at
+from jobs.reconcile.chain import Look, survey
 from jobs.services import Services, is_final, require_healthy
 from jobs.tasks import OF_A_CHAIN, Ran
 from ledger import pauses
@@ -81,10 +81,13 @@ def task_step(row: Row[Any], services: Services) -> Ran:
     before = Followed.of(row.progress)
     apart = services.address_book(chain).apart
     turn, following = services.database.read(partial(_turn, chain=chain, start=before.next)) if apart else (set(), 1)
-    looks = look_at(services, chain, turn | before.indices() if apart else ())
+    found = survey(services, chain, turn | before.indices() if apart else ())
     known, now = services.database.read(lambda tx: (require_healthy(tx, chain), tx.now))
     after = Followed(following, cold_at=before.cold_at)
-    judged = [(look, _judge(look, before, after, known)) for look in looks]
+    judged = [(look, _judge(look, before, after, known)) for look in found.looks]
+    for code in found.unread:  # the brake tells of it
+        after.surpluses |= _kept(before.surpluses, code, ())
+        after.shortfalls |= _kept(before.shortfalls, code, ())
     watched = cold_watch.look(services, chain, before.cold_at, now)
     after.cold_at = watched.looked_at
 

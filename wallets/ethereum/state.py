@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from ledger.errors import NodeNotReady, NodeProtocolError, NodeUnavailable, WrongNetwork
+from ledger.errors import NodeNotReady, NodeProtocolError, NodeUnavailable, TokenUnreadable, WrongNetwork
 from wallets.ethereum.addresses import HOT_INDEX
 from wallets.ethereum.client import Call, EthereumClient, RpcRefused
 from wallets.ethereum.reply import Block, Record, base_fee_of, block_of, quantity_of
@@ -91,26 +91,39 @@ class NodeState:
         return f"{missing} blocks behind the best known block"
 
     def balance(self, token: str | None, indices: Collection[int]) -> ChainBalance:
-        """The hot wallet and these indices at one block. Own payments that wait in the pool are not subtracted."""
+        """The hot wallet and these indices at one block. Own payments that wait in the pool are not subtracted.
+
+        Raises `TokenUnreadable`."""
         wanted = sorted({HOT_INDEX, *indices})
         addresses = [self._keys.address(index) for index in wanted]
         for _ in range(_BALANCE_ATTEMPTS):
             head = latest(self._client)
-            calls = [balance_question(token, address, {"blockHash": head.hash}) for address in addresses]
+            at = {"blockHash": head.hash}
+            calls = [balance_question(token, address, at) for address in addresses]
             try:
-                answers = self._client.read_many(calls)
-            except RpcRefused:
-                if latest(self._client).hash == head.hash:
-                    raise
-                continue  # the block has just left the best chain
-            units = [balance_answer(token, answer) for answer in answers]
+                units = [balance_answer(token, answer) for answer in self._client.read_many(calls)]
+            except NodeProtocolError as error:
+                if latest(self._client).hash != head.hash:
+                    continue  # the block may have left the best chain
+                raise self._whose(error, token, at) from None
             at_index = dict(zip(wanted, units, strict=True))
             return ChainBalance(sum(units), at_index[HOT_INDEX], Tip(head.number, head.hash), at_index=at_index)
         raise NodeNotReady("the chain moves faster than it can be read")
 
     def balance_of(self, address: str, token: str | None) -> int:
+        """Raises `TokenUnreadable`."""
         method, params = balance_question(token, address, "latest")
-        return balance_answer(token, self._client.read(method, *params))
+        try:
+            return balance_answer(token, self._client.read(method, *params))
+        except NodeProtocolError as error:
+            raise self._whose(error, token, "latest") from None
+
+    def _whose(self, error: NodeProtocolError, token: str | None, at: object) -> NodeProtocolError:
+        """A contract that was broken, or closed, answers as a node does that refuses: this one tells of the coin."""
+        if token is None:
+            return error
+        self._client.read("eth_getBalance", self._keys.address(HOT_INDEX), at)
+        return TokenUnreadable(f"{token}: {error.detail}")
 
     def fee_market(self, rate_fallback: int) -> FeeMarket:
         """Wei per gas, tip included: the base fee can double in six blocks at most (EIP-1559)."""
