@@ -248,4 +248,15 @@ SCENARIOS = (
             "integration/test_sure_bookings.py::test_a_loss_of_all_that_there_is_is_booked_once",
         ),
     ),
+    Scenario(
+        "K28",
+        "A listed token's contract tells no balance any more: closed, or broken by an upgrade",
+        "its own withdrawals wait and say why; the coin and other tokens are paid, and watched by the brake",
+        tests=(
+            "flows/test_broken_tokens.py::test_other_assets_are_paid_out_and_it_is_once_it_answers_again",
+            "flows/test_broken_tokens.py::test_the_brake_of_the_others_is_not_blind_and_the_last_comparison_keeps_its_age",
+            "flows/test_broken_tokens.py::test_what_the_balance_sync_follows_is_not_forgotten_meanwhile",
+            "flows/test_broken_tokens.py::test_the_coin_is_told_to_be_low_and_cold_addresses_are_looked_at",
+        ),
+    ),
 )
