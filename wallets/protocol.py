@@ -161,7 +161,7 @@ class DepositStatus(StrEnum):
 @dataclass(frozen=True, slots=True)
 class SeenDeposit:
     """One payment to an address of this wallet. `key` is unique on the chain and the same in whichever block it is
-    (`txid:vout`, `txid:major:minor`, `txid:log:n`)."""
+    (`txid:vout`, `txid:major:minor`, `txid:log:n:digest`), for as long as its transaction does the same there."""
 
     key: str
     txid: str

@@ -13,6 +13,7 @@ from ledger.errors import NodeProtocolError
 from tests.contract.ethereum_rig import AnvilRig
 from wallets.ethereum import deposits as deposits_module
 from wallets.ethereum.contracts import encode, load
+from wallets.ethereum.tokens import TRANSFER
 from wallets.protocol import DepositStatus, SeenDeposit
 
 ETH = 10**18
@@ -156,7 +157,40 @@ def test_an_inner_payment_is_found_again_in_its_new_block(evm: AnvilRig) -> None
     after = present(evm, before)
     assert after.status is DepositStatus.CONFIRMED
     assert after.block_hash != before.block_hash
-    assert present(evm, replace(before, key=f"{txid}:call:1:5")).status is DepositStatus.GONE
+    assert present(evm, replace(before, key=f"{txid}:call:1:{'5' * 24}")).status is DepositStatus.GONE
+
+
+#: Says that it has paid five tokens; passes on what it is sent: both to whom its first slot names.
+CLAIMS = f"7f{5 * TOKENS:064x}5f525f545f7f{TRANSFER[2:]}60205fa300"
+PASSES_ON = "5f5f5f5f345f545af100"
+
+
+@pytest.mark.parametrize("code", [CLAIMS, PASSES_ON])
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_payment_that_goes_to_somebody_else_in_its_new_block_is_gone(evm: AnvilRig, code: str, ours: bool) -> None:
+    """Whoever writes a contract may have it look at the block: the same amount, in the same place, to himself."""
+    contract, other = evm.outside_address(), evm.address(4) if ours else evm.outside_address()
+    evm.node.rpc("anvil_setCode", contract, "0x" + code)
+    evm.directory.contracts.add(contract)
+    name(evm, contract, evm.address(3))
+    txid = evm.node.send({"to": contract, "value": hex(ETH if code == PASSES_ON else 0)})
+    evm.node.settle(txid)
+    [before] = evm.seen(txid)
+    assert before.address == evm.address(3)
+    raw = str(evm.node.rpc("eth_getRawTransactionByHash", txid))
+    evm.node.reorg(1)
+    cursor = evm.read_on().cursor
+    name(evm, contract, other)
+    evm.node.send_raw(raw)
+    assert evm.node.settle(txid)["status"] == "0x1"
+    assert (present(evm, before).status, present(evm, before).reason) == (DepositStatus.GONE, "orphaned")
+    after = [d for d in evm.read_on(cursor).deposits if d.txid == txid]
+    assert [(d.address, d.units) for d in after] == ([(other, before.units)] if ours else [])
+    assert before.key not in {d.key for d in after}
+
+
+def name(evm: AnvilRig, contract: str, payee: str) -> None:
+    evm.node.rpc("anvil_setStorageAt", contract, "0x" + "00" * 32, "0x" + payee[2:].lower().rjust(64, "0"))
 
 
 def test_a_page_that_the_chain_leaves_while_it_is_read_is_read_again(

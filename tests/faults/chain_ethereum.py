@@ -204,7 +204,8 @@ class EthereumOutside(Outside):
                     if log["topics"][0] == TRANSFER:
                         sender, payee = (self._text("0x" + topic[-40:]) for topic in log["topics"][1:3])
                         units, token = int(log["data"], 16), self._text(log["address"])
-                        yield f"{tx['hash']}:log:{place}:{units}", sender, payee, units, token, height
+                        deed = sha256(f"{payee.lower()}:{units}".encode()).hexdigest()[:24]
+                        yield f"{tx['hash']}:log:{place}:{deed}", sender, payee, units, token, height
 
     def _waiting(self) -> Iterator[tuple[str, str, str, int, str | None, int]]:
         """The same of what waits in the pool: plain payments, and calls of `transfer`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from ledger.errors import NodeProtocolError
-from ledger.money import UNITS_BOUND
 from wallets.ethereum.blocks import BlockReceipts
 from wallets.ethereum.internal import Internal, InternalTransfer, may_have_any
 from wallets.ethereum.reply import Receipt, Record, address_of, receipt_of
@@ -18,7 +18,7 @@ class Found:
     """A payment that may be to us; addresses in lower case.
 
     Its key is the same in whichever block the transaction is, and another if it does something else there: what a
-    contract pays can change with the block, and a key stands for one amount.
+    contract pays, and whom, can change with the block, and a key stands for one amount to one payee.
     """
 
     key: str
@@ -61,7 +61,12 @@ def senders_in(each: BlockReceipts) -> Iterable[tuple[str, str]]:
 
 
 def inner_key(inner: InternalTransfer) -> str:
-    return f"{inner.txid}:call:{inner.place}:{inner.units}"
+    return f"{inner.txid}:call:{inner.place}:{_deed(inner.payee, inner.units)}"
+
+
+def _deed(payee: str, units: int) -> str:
+    """So many units to this payee, as 96 bits: who writes the contract must not find two deeds of one name."""
+    return sha256(f"{payee}:{units}".encode()).hexdigest()[:24]
 
 
 def _may_pay(log: object, tokens: Container[str]) -> bool:
@@ -73,5 +78,5 @@ def _may_pay(log: object, tokens: Container[str]) -> bool:
 def token_payments(receipt: Receipt, tokens: Container[str]) -> Iterable[Found]:
     for place, contract, sender, payee, units in transfers(receipt.logs):
         if contract in tokens:
-            key = f"{receipt.txid}:log:{place}:{units if units < UNITS_BOUND else 'huge'}"
+            key = f"{receipt.txid}:log:{place}:{_deed(payee, units)}"
             yield Found(key, receipt.txid, sender, payee, units, receipt.height, receipt.block_hash, contract)
