@@ -35,7 +35,7 @@ class Deposit(Shown):
     vout: int | None = Field(description="Of a chain with numbered outputs (Bitcoin)")
     output: str = Field(
         description="What of the transaction paid it: an output's number, a Monero subaddress (account:index), "
-        "an event (log:number), a transfer inside it; empty: the transaction itself"
+        "an event (log:number:digest), a transfer inside it (call:number:digest); empty: the transaction itself"
     )
     confirmations: int
     confirmations_needed: int | None

@@ -259,4 +259,13 @@ SCENARIOS = (
             "flows/test_broken_tokens.py::test_the_coin_is_told_to_be_low_and_cold_addresses_are_looked_at",
         ),
     ),
+    Scenario(
+        "K29",
+        "A reorganisation executes a contract's payment again, and it pays somebody else, the same in the same place",
+        "the deposit is gone; to another address of ours it is another deposit",
+        tests=(
+            "chain/test_ethereum_scanning.py::test_a_payment_that_goes_to_somebody_else_in_its_new_block_is_gone",
+            "chain/test_ethereum_scanning.py::test_a_deposit_whose_transaction_does_something_else_in_its_new_block_is_gone",
+        ),
+    ),
 )
