@@ -7,7 +7,7 @@ that goes (NODES 0.3), so each deposit that is not final is asked for by name as
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, or_, select, update
@@ -23,7 +23,7 @@ from jobs.services import Services, chain_row
 from jobs.tasks import Ran
 from ledger import history, policy
 from ledger.db import Tx
-from ledger.errors import LedgerBroken, WrongNetwork
+from ledger.errors import WrongNetwork
 from ledger.ids import new_id
 from ledger.policy import FINAL_DEPTH
 from ledger.schema import address, asset, chain, deposit
@@ -32,6 +32,8 @@ from wallets.protocol import ChainWallet, DepositPage, DepositStatus, FeeMarket,
 #: New deposits written in one run; when a block brings more, the cursor stays and the next run goes on.
 NEW_MAX = 200
 
+#: In `deposit.suspect`: the node tells of another amount than it told first.
+CHANGED = "amount_changed"
 #: The alarm of a deposit that nothing takes back by itself any more, and that the chain has taken back.
 MOVED = "final_deposit_moved"
 
@@ -197,9 +199,19 @@ def _sight(seen: SeenDeposit) -> dict[str, Any]:
     }
 
 
+def _told(row: Row[Any], seen: SeenDeposit) -> SeenDeposit:
+    """What a look says of a row, which keeps the amount that was told first. Of two Monero outputs under one key the
+    second brings what it adds to the first, once that is mined, and in the pool both were told in full (FAULTS F7).
+    Nobody is credited with such a one; one that was is taken back first. Whoever sends it must not stop the scan."""
+    if seen.units == row.units:
+        return seen
+    if row.credited and row.suspect is None:
+        return replace(seen, status=DepositStatus.GONE, height=None, block_hash=None, reason=CHANGED)
+    return replace(seen, suspect=CHANGED)
+
+
 def _update(tx: Tx, row: Row[Any], seen: SeenDeposit, saga: Saga) -> None:
-    if seen.units != row.units:
-        raise LedgerBroken(f"deposit {row.public_id}: the node now says {seen.units} units, before {row.units}")
+    seen = _told(row, seen)
     sight = _sight(seen)
     if all(getattr(row, name) == value for name, value in sight.items()):
         return

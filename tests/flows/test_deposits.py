@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -16,7 +19,7 @@ from ledger.schema import chain as chain_table
 from ledger.schema import deposit
 from ledger.schema import withdrawal as withdrawals
 from tests.flows.engine import Engine
-from wallets.protocol import Output
+from wallets.protocol import DepositPage, Output, SeenDeposit
 
 
 def test_a_deposit_is_shown_then_credited_then_final(engine: Engine) -> None:
@@ -309,3 +312,57 @@ def test_a_node_exchanged_for_one_of_another_chain_stops_its_chain(
     monkeypatch.undo()
     engine.tick(2)
     assert engine.row(withdrawals, row_id).state == "broadcast"
+
+
+def tell_otherwise(engine: Engine, monkeypatch: pytest.MonkeyPatch, told: dict[str, int]) -> None:
+    """The node tells these amounts, by key, from now on."""
+    wallet = engine.services.wallet("bitcoin")
+    listed, asked = wallet.deposits_since, wallet.look_up_deposits
+
+    def since(cursor: str | None) -> DepositPage:
+        page = listed(cursor)
+        return replace(page, deposits=tuple(replace(d, units=told.get(d.key, d.units)) for d in page.deposits))
+
+    def look_up(deposits: Sequence[SeenDeposit]) -> dict[str, SeenDeposit]:
+        return {key: replace(d, units=told.get(key, d.units)) for key, d in asked(deposits).items()}
+
+    monkeypatch.setattr(wallet, "deposits_since", since)
+    monkeypatch.setattr(wallet, "look_up_deposits", look_up)
+
+
+@pytest.mark.parametrize("now", [200_000, 0])
+def test_a_deposit_whose_amount_changes_is_for_a_person_and_stops_no_reading(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, now: int
+) -> None:
+    """The second of two Monero outputs under one key: told in full in the pool, and less once the first is mined."""
+    account, other = engine.account(), engine.account()
+    engine.chain.pay(Output(engine.address(account).address, 500_000))
+    engine.tick()
+    row = engine.deposit_of(account)
+    tell_otherwise(engine, monkeypatch, {row.output_key: now})
+    engine.chain.fund(engine.address(other).address, 300_000, blocks=3)
+    for _ in range(2):
+        engine.tick()
+    held = engine.deposit_of(account)
+    assert (held.state, held.status_reason, held.units) == ("held", "amount_changed", 500_000)
+    assert (engine.available(account), engine.available(other)) == (0, 300_000)
+    assert engine.house("suspense") == 500_000
+    assert engine.alarms() == set()
+    engine.chain.mine(3)
+    engine.tick()
+    assert engine.deposit_of(account).state == "held"
+
+
+def test_a_credit_whose_amount_changes_is_taken_back_first(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reorganisation may change which of the two is mined first."""
+    account = engine.funded(500_000)
+    row = engine.deposit_of(account)
+    tell_otherwise(engine, monkeypatch, {row.output_key: 200_000})
+    engine.chain.reorg(1)
+    engine.chain.mine(2)
+    for _ in range(4):
+        engine.tick()
+    held = engine.deposit_of(account)
+    assert (held.state, held.status_reason) == ("held", "amount_changed")
+    assert (engine.available(account), engine.house("suspense")) == (0, 500_000)
+    assert "deposit.reversed" in engine.event_types()
