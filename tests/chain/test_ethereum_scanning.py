@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from devstack.anvil import Anvil
-from ledger.errors import NodeProtocolError
+from ledger.errors import NodeProtocolError, NodeUnavailable, WalletError
 from tests.contract.ethereum_rig import AnvilRig
 from wallets.ethereum import deposits as deposits_module
+from wallets.ethereum.client import EthereumClient, RpcRefused
 from wallets.ethereum.contracts import encode, load
 from wallets.ethereum.tokens import TRANSFER
 from wallets.protocol import DepositStatus, SeenDeposit
@@ -187,6 +188,35 @@ def test_a_payment_that_goes_to_somebody_else_in_its_new_block_is_gone(evm: Anvi
     after = [d for d in evm.read_on(cursor).deposits if d.txid == txid]
     assert [(d.address, d.units) for d in after] == ([(other, before.units)] if ours else [])
     assert before.key not in {d.key for d in after}
+
+
+@pytest.mark.parametrize("error", [RpcRefused("debug_traceTransaction", -32000, "historical state"), NodeUnavailable()])
+def test_a_node_that_has_no_trace_any_more_stops_no_reading(
+    evm: AnvilRig, monkeypatch: pytest.MonkeyPatch, error: WalletError
+) -> None:
+    """A node keeps the states of its last 128 blocks. What is gone stays gone; of what it had in another block it
+    cannot say, and the balance decides; a plain payment needs no trace."""
+    forwarder = evm.deploy("Forwarder")
+    txid = evm.invoke(forwarder, "Forwarder", "forward", evm.address(3), wei=ETH)
+    plain = evm.node.pay(evm.address(4), ETH)
+    evm.mine()
+    before, paid = evm.seen(txid)[0], evm.seen(plain)[0]
+    evm.reorg(2)
+    evm.mine()
+    real = EthereumClient.read
+
+    def read(client: EthereumClient, method: str, *params: object) -> object:
+        if method == "debug_traceTransaction":
+            raise error
+        return real(client, method, *params)
+
+    monkeypatch.setattr(EthereumClient, "read", read)
+    moved = present(evm, before)
+    assert (moved.status, moved.suspect) == (DepositStatus.CONFIRMED, "balance_unknown")
+    assert moved.block_hash != before.block_hash
+    gone = replace(before, status=DepositStatus.GONE, height=None, block_hash=None)
+    assert present(evm, gone).status is DepositStatus.GONE
+    assert (present(evm, paid).status, present(evm, paid).suspect) == (DepositStatus.CONFIRMED, "")
 
 
 def name(evm: AnvilRig, contract: str, payee: str) -> None:

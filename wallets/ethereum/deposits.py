@@ -17,7 +17,7 @@ from wallets.ethereum.addresses import HOT_INDEX
 from wallets.ethereum.blocks import Moved, follow, header, settled, with_receipts
 from wallets.ethereum.client import Call, EthereumClient, RpcRefused
 from wallets.ethereum.hd import checksummed
-from wallets.ethereum.incoming import Found, payments_in, senders_in
+from wallets.ethereum.incoming import UNKNOWN, Found, payments_in, senders_in
 from wallets.ethereum.internal import Internal
 from wallets.ethereum.locator import Mark, read, thinned, written
 from wallets.ethereum.nonces import used_nonces
@@ -180,7 +180,7 @@ class Deposits:
         for place, (key, change) in enumerate(told.items()):
             before, after = (_balance(answer) for answer in answers[2 * place : 2 * place + 2])
             if before is None or after is None:
-                odd[key] = "balance_unknown"
+                odd[key] = UNKNOWN
             elif after - before != change:
                 odd[key] = "balance_mismatch"
         return odd

@@ -12,6 +12,9 @@ from wallets.ethereum.internal import Internal, InternalTransfer, may_have_any
 from wallets.ethereum.reply import Receipt, Record, address_of, receipt_of
 from wallets.ethereum.tokens import TRANSFER, transfers
 
+#: In `SeenDeposit.suspect`: what the chain gave cannot be read, or not any more.
+UNKNOWN = "balance_unknown"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -70,9 +70,18 @@ class Internal:
             found += transfers_in(trace.hash("txHash"), trace.get("result"))
         return found
 
-    def of_transaction(self, txid: str) -> list[InternalTransfer]:
-        """What contracts sent on in one mined transaction."""
-        return list(transfers_in(txid, self._client.read("debug_traceTransaction", txid, _TRACER)))
+    def of_transaction(self, txid: str) -> list[InternalTransfer] | None:
+        """What contracts sent on in one mined transaction; None where the node cannot say, as in `of_block`."""
+        if not self._asked:
+            return None
+        try:
+            trace = self._client.read("debug_traceTransaction", txid, _TRACER)
+        except (RpcRefused, NodeUnavailable) as error:
+            if self._client.read("eth_getTransactionReceipt", txid) is None:
+                raise Moved from None
+            _log.warning("transaction %s cannot be traced: %s", txid, error.detail)
+            return None
+        return list(transfers_in(txid, trace))
 
 
 def may_have_any(receipt: dict[str, object]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wallets.ethereum.blocks import Moved, settled
 from wallets.ethereum.client import EthereumClient
-from wallets.ethereum.incoming import inner_key, token_payments
+from wallets.ethereum.incoming import UNKNOWN, inner_key, token_payments
 from wallets.ethereum.internal import Internal
 from wallets.ethereum.reply import Receipt, Record, receipt_of
 from wallets.protocol import DepositStatus, SeenDeposit
@@ -40,16 +40,19 @@ class Presence:
             if receipt is None:
                 status = DepositStatus.POOL if deposit.txid in waiting else DepositStatus.GONE
                 present[deposit.key] = _elsewhere(deposit, status, "vanished")
-            elif self._still_pays(deposit, receipt):
-                present[deposit.key] = replace(
-                    deposit,
-                    status=DepositStatus.CONFIRMED,
-                    height=receipt.height,
-                    block_hash=receipt.block_hash,
-                    reason="",
-                )
-            else:
+                continue
+            pays = self._still_pays(deposit, receipt)
+            if pays is False:
                 present[deposit.key] = _elsewhere(deposit, DepositStatus.GONE, "orphaned")
+                continue
+            present[deposit.key] = replace(
+                deposit,
+                status=DepositStatus.CONFIRMED,
+                height=receipt.height,
+                block_hash=receipt.block_hash,
+                reason="",
+                suspect=deposit.suspect if pays else UNKNOWN,
+            )
         return present
 
     def _check_present(self, receipts: Mapping[str, Receipt]) -> None:
@@ -72,8 +75,11 @@ class Presence:
             raise Moved  # mined between the questions
         return {txid for txid, _ in known}
 
-    def _still_pays(self, deposit: SeenDeposit, receipt: Receipt) -> bool:
-        """In another block a transaction may do something else than it did before."""
+    def _still_pays(self, deposit: SeenDeposit, receipt: Receipt) -> bool | None:
+        """In another block a transaction may do something else than it did before; None where the node cannot say.
+
+        What is gone stays gone without a trace, which a node has for some blocks only: should it pay again, the page
+        lists it, since every block is read."""
         if not receipt.succeeded:
             return False
         kind = deposit.key.split(":")[1]
@@ -81,8 +87,10 @@ class Presence:
             return True
         if kind == "log":
             return any(found.key == deposit.key for found in token_payments(receipt, {str(deposit.token).lower()}))
+        if deposit.status is DepositStatus.GONE:
+            return False
         inner = self._internal.of_transaction(deposit.txid)
-        return any(inner_key(each) == deposit.key for each in inner)
+        return None if inner is None else any(inner_key(each) == deposit.key for each in inner)
 
 
 def _elsewhere(deposit: SeenDeposit, status: DepositStatus, reason: str) -> SeenDeposit:
