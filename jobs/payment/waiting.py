@@ -30,7 +30,7 @@ def mark(tx: Tx, chain: str) -> None:
 
 
 def _show(tx: Tx, chain: str, code: str, reason: str | None, detail: str | None) -> None:
-    """A reason that decides about the next payment (`retry_alone`) is left alone."""
+    """A reason that decides about the next payment (`retry_alone`) is left alone. The detail is cut to its column."""
     w = table.c
     waits = (w.chain == chain) & (w.asset == code) & (w.state == "queued") & w.payment_id.is_(None)
     ours = [word for word in (HALTED, PAUSED) if word != reason]
@@ -38,4 +38,4 @@ def _show(tx: Tx, chain: str, code: str, reason: str | None, detail: str | None)
     ids = [row.id for row in tx.all(select(w.id).where(waits, other).order_by(w.id).limit(MARK_MAX))]
     rows = [row for row in withdrawal.lock_all(tx, ids) if row.state == "queued" and row.payment_id is None]
     if rows:
-        withdrawal.move_all(tx, rows, "queued", reason=reason, detail=detail)
+        withdrawal.move_all(tx, rows, "queued", reason=reason, detail=None if detail is None else detail[:512])

@@ -49,6 +49,17 @@ def test_withdrawals_wait_with_the_reason_and_leave_once_it_is_lifted(engine: En
     engine.check_invariants()
 
 
+def test_a_reason_as_long_as_it_may_be_is_shown_cut(engine: Engine) -> None:
+    """The cause is written before it, and a withdrawal has no more room than the halt has."""
+    row_id = engine.withdraw(engine.funded(1_000_000), 100_000)
+    why = "x" * 512
+    engine.database.run(lambda tx: halting.stop(tx, engine.name, "operator", why, "op"), "t")
+    engine.tick(2)
+    row = engine.row(withdrawals, row_id)
+    assert (row.state, row.status_reason) == ("queued", "signing_halted")
+    assert row.status_detail == f"operator: {why}"[:512]
+
+
 @pytest.mark.parametrize(
     ("call", "stays"), [("propose", "building"), ("hold", "building"), ("sign", "reserved"), ("fee_market", None)]
 )
