@@ -28,20 +28,26 @@ _E = webhook_endpoint.c
 
 def task_step(row: Row[Any], services: Services) -> Ran:
     """Task step: serve the endpoints that are behind their project's sequence; at once again while any is."""
-    behind = services.database.read(_behind)
+    behind = _in_turn(services.database.read(_behind), (row.progress or {}).get("served", 0))
     if not behind:
         return Ran()
     more = len(behind) > ENDPOINTS_MAX or any(events > EVENTS_MAX for _, events in behind)
     serve = [endpoint_id for endpoint_id, _ in behind[:ENDPOINTS_MAX]]
-    return Ran(effect=lambda tx, _: _serve_all(tx, serve), due_us=0 if more else None)
+    kept = {"progress": {"served": serve[-1]}}
+    return Ran(values=kept, effect=lambda tx, _: _serve_all(tx, serve), due_us=0 if more else None)
+
+
+def _in_turn(behind: Sequence[tuple[int, int]], served: int) -> list[tuple[int, int]]:
+    """Those after the one that was served last come first. By how far they are behind, a few that were switched off
+    for long would have every pass to themselves, and the other projects' endpoints none."""
+    return sorted(behind, key=lambda found: (found[0] <= served, found[0]))
 
 
 def _behind(tx: Tx) -> Sequence[tuple[int, int]]:
-    """(endpoint id, events that it has not been given), those of enabled endpoints, the one furthest behind first."""
+    """(endpoint id, events that it has not been given), those of enabled endpoints."""
     newest = select(func.max(event.c.sequence)).where(event.c.project_id == _E.project_id).scalar_subquery()
     last = select(_E.id, (newest - _E.cursor).label("events")).where(_E.state == "enabled").subquery()
-    query = select(last.c.id, last.c.events).where(last.c.events > 0).order_by(last.c.events.desc(), last.c.id)
-    return [(int(row.id), int(row.events)) for row in tx.all(query)]
+    return [(int(row.id), int(row.events)) for row in tx.all(select(last).where(last.c.events > 0))]
 
 
 def _serve_all(tx: Tx, endpoint_ids: Sequence[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from sqlalchemy import update
 
@@ -70,6 +72,22 @@ def test_more_events_than_one_pass_takes_all_get_a_row_in_order(
             assert sorted(got.json["sequence"] for got in one.got) == list(range(1, 11))
             rows = [row.event_id for row in shop.deliveries() if row.endpoint_id == endpoint_id]
             assert rows == [row.id for row in shop.events()]
+
+
+def test_endpoints_that_are_far_behind_do_not_keep_those_of_another_project_waiting(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were switched off for long: each takes many passes, and there are as many as a pass has places."""
+    monkeypatch.setattr(webhook_fanout, "EVENTS_MAX", 10)
+    ids = {shop.endpoint("http://127.0.0.1:1024/hooks").id for _ in range(webhook_fanout.ENDPOINTS_MAX)}
+    shop.happens(*["detected"] * 1_000)
+    with closing(Shop(shop.database)) as other:
+        other.endpoint("http://127.0.0.1:1024/hooks")
+        told = other.happens("detected")
+        for _ in range(2):
+            shop.fan_out()
+        assert [row.resource_id for row in other.deliveries()] == [told]
+        assert {row.endpoint_id for row in shop.deliveries()} == ids
 
 
 def test_events_that_nobody_wants_do_not_hide_the_one_that_is_wanted(
