@@ -26,6 +26,26 @@ def test_a_withdrawal_to_a_contract_that_refuses_gives_its_money_back(ethereum: 
     ethereum.agree()
 
 
+@pytest.mark.parametrize(("words", "state"), [(4_000, "completed"), (30_000, "failed"), (87_000, "failed")])
+def test_a_payee_whose_contract_burns_gas_is_paid_up_to_a_bound(
+    ethereum: EthereumEngine, words: int, state: str
+) -> None:
+    """The house pays for the gas. The last needs nearly all that a transaction may have: with the margin on top no
+    node would take what was signed, and all later nonces would wait behind it."""
+    ethereum.stock()
+    customer = ethereum.funded(3 * ETHER)
+    hungry, payee = ethereum.outside(), ethereum.outside()
+    ethereum.node.rpc("anvil_setCode", hungry, f"0x5f62{32 * words:06x}5200")  # memory: words² / 512 gas
+    first = ethereum.withdraw(customer, ETHER // 1000, hungry)
+    ethereum.tick(3)
+    assert (ethereum.available(customer) == 3 * ETHER) is (state == "failed")
+    other = ethereum.withdraw(customer, ETHER, payee)
+    for _ in range(3):
+        ethereum.mine(3)
+    assert (ethereum.state(first), ethereum.state(other)) == (state, "completed")
+    ethereum.agree()
+
+
 @pytest.mark.parametrize("code", ["ETH", "GOOD"])
 def test_what_came_to_a_new_address_a_moment_ago_is_no_difference(ethereum: EthereumEngine, code: str) -> None:
     """The chain is asked about this index too, though no row tells yet that anything is there."""

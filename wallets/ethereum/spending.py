@@ -36,6 +36,11 @@ from wallets.protocol import Directory, Proposal, SignedTransaction, Spend
 _GAS_MARGIN = (6, 5)
 #: A pool takes a replacement that offers 10 % more (geth); an eighth more leaves no doubt about rounding.
 _BUMP = (9, 8)
+#: The most that the receiving side of a payment may use, margin included: the payee's code for the coin, the token's
+#: contract besides. It is the house's money that it burns, and what no block can hold would wait in its nonce for ever.
+PAYEE_GAS_MAX, TOKEN_GAS_MAX = 300_000, 1_000_000
+#: The limit of one transaction (EIP-7825).
+TX_GAS_MAX = 1 << 24
 #: What a tip may be at most, in wei per gas, whatever the node suggests.
 TIP_MAX = 50 * 10**9
 
@@ -136,7 +141,12 @@ class Spending:
             raise _not_payable(spend, refusal) from None
         if gas == PLAIN_GAS and what.data == "0x":
             return gas
-        return _more(gas, _GAS_MARGIN) + AUTHORIZATION_GAS * len(delegations)
+        gas = _more(gas, _GAS_MARGIN) + AUTHORIZATION_GAS * len(delegations)
+        most = _gas_max(spend)
+        if gas <= most:
+            return gas
+        asked = f"needs {gas} gas, and at most {most} is given"
+        raise InvalidInput("/call", asked) if spend.call is not None else InvalidAddress("/address", asked)
 
     def sign(self, proposal: Proposal, spend: Spend) -> SignedTransaction:
         draft = read_payload(proposal.payload)
@@ -158,7 +168,7 @@ class Spending:
             raise NodeProtocolError("the proposal does something else than the payment says")
         if draft.chain_id != self._chain_id or draft.sender != self._keys.address(what.index):
             raise NodeProtocolError("the proposal is for another chain or another sender")
-        if draft.tip > draft.fee_cap or draft.gas < PLAIN_GAS:
+        if draft.tip > draft.fee_cap or not PLAIN_GAS <= draft.gas <= _gas_max(spend):
             raise NodeProtocolError("the proposal has a form that we do not give")
         self._delegations.check(draft.delegations, spend)
 
@@ -179,6 +189,12 @@ class Spending:
     def _tip(self, fee_cap: int) -> int:
         suggested = self._client.read("eth_maxPriorityFeePerGas")
         return min(quantity_of(suggested, "eth_maxPriorityFeePerGas"), TIP_MAX, fee_cap)
+
+
+def _gas_max(spend: Spend) -> int:
+    if spend.call is not None or spend.sources or spend.batched:
+        return TX_GAS_MAX  # our own work
+    return PAYEE_GAS_MAX if spend.token is None else TOKEN_GAS_MAX
 
 
 def _not_payable(spend: Spend, refusal: RpcRefused) -> InvalidInput:
