@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from typing import Any
+from typing import Any, TypeGuard
 
 from exchanges.protocol import Ticker
 from jobs.rates.usable import FRESH_US
@@ -26,6 +26,11 @@ PLACES = Decimal("1e-18")
 #: Digits of a price that is kept.
 KEPT_DIGITS = 30
 PRICE_LEAST, PRICE_MOST = Decimal("1e-12"), Decimal("1e12")
+#: A number with its first digit further from the point than this is nobody's price, and is not computed with:
+#: `9e999999` is a finite Decimal, and twice that is an exception.
+MAGNITUDE_MAX = 30
+#: Microseconds at which the year has five digits: no later moment can be written.
+MOMENTS_END = 253_402_300_800 * 1_000_000
 MILLION = 1_000_000
 
 
@@ -88,7 +93,7 @@ def judge(words: Sequence[Word], now: int, sources_min: int) -> Verdict:
 def inverse(ticker: Ticker) -> Ticker:
     """The same word the other way round: what USD/JPY says of JPY/USD."""
     with localcontext(prec=DIGITS):
-        bid, ask = (None if v is None or not v.is_finite() or v == 0 else 1 / v for v in (ticker.ask, ticker.bid))
+        bid, ask = (1 / v if _is_number(v) and v != 0 else None for v in (ticker.ask, ticker.bid))
     return Ticker(bid, ask, ticker.at)
 
 
@@ -103,6 +108,11 @@ def shown_in(dollars: Verdict, worth: Verdict) -> Verdict:
         price = (dollars.price / worth.price).quantize(PLACES).normalize()
     quoted_at = min(dollars.quoted_at, worth.quoted_at)
     return Verdict(price, None, None, dollars.spread_ppm, quoted_at, worth.sources)
+
+
+def moment(at: int | None) -> int | None:
+    """What a source says of the time, None where it can be no moment: it may count in other units than it should."""
+    return at if at is not None and 0 <= at < MOMENTS_END else None
 
 
 def median(values: Sequence[Decimal]) -> Decimal:
@@ -121,7 +131,7 @@ def _look(word: Word, now: int) -> _Seen:
     if word.why is not None or word.ticker is None:
         return _Seen(word, None, word.why or "unknown_pair")
     bid, ask = word.ticker.bid, word.ticker.ask
-    if bid is None or ask is None or not (bid.is_finite() and ask.is_finite()) or bid <= 0 or ask <= 0:
+    if not (_is_number(bid) and _is_number(ask)) or bid <= 0 or ask <= 0:
         return _Seen(word, None, "bad_number")
     if word.factor is None:
         return _Seen(word, None, "no_conversion")
@@ -135,6 +145,11 @@ def _look(word: Word, now: int) -> _Seen:
     if word.at <= now - FRESH_US:
         return _Seen(word, middle, "stale")
     return _Seen(word, middle, "ahead" if word.at > now + AHEAD_MAX_US else None)
+
+
+def _is_number(value: Decimal | None) -> TypeGuard[Decimal]:
+    """Whether it can be computed with."""
+    return value is not None and value.is_finite() and abs(value.adjusted()) <= MAGNITUDE_MAX
 
 
 def _drop_outliers(good: Sequence[_Seen]) -> None:
@@ -174,7 +189,7 @@ def _shown(seen: Sequence[_Seen]) -> list[dict[str, Any]]:
                 "bid": None if ticker is None else _text(ticker.bid),
                 "ask": None if ticker is None else _text(ticker.ask),
                 "price": _text(each.middle),
-                "at": None if ticker is None else each.word.at,
+                "at": None if ticker is None else moment(each.word.at),
                 "used": each.why is None,
                 "why": each.why,
             }
@@ -186,5 +201,4 @@ def _text(value: Decimal | None) -> str | None:
     """Plain digits; a number too long to be one (or none at all) as it is, cut."""
     if value is None:
         return None
-    plain = value.is_finite() and abs(value.adjusted()) <= 30
-    return (format(value.normalize(), "f") if plain else str(value))[:40]
+    return (format(value.normalize(), "f") if _is_number(value) else str(value))[:40]

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from jobs.rates import usable as rates
+from jobs.rates.judge import moment
 from jobs.views import maybe_when, when
 from ledger.db import Tx
 from ledger.schema import asset
@@ -51,8 +52,9 @@ def _view(row: Row[Any]) -> View:
 
 
 def _source(kept: dict[str, Any]) -> View:
+    """Rows of an older version hold whatever moment a source gave."""
     told = {key: kept.get(key) for key in ("source", "pair", "bid", "ask", "price", "used")}
-    return told | {"at": maybe_when(kept.get("at")), "reason": kept.get("why")}
+    return told | {"at": maybe_when(moment(kept.get("at"))), "reason": kept.get("why")}
 
 
 def percent(ppm: int) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from exchanges.fixed import FixedSource
 from exchanges.protocol import Desk
 from jobs.rates import fetch as rates_fetch
+from jobs.rates import usable as rates
 from ledger.db import Database, Tx
 from ledger.ids import new_id
 from ledger.schema import asset
@@ -79,6 +80,23 @@ def test_what_may_not_be_used_says_why(shop: Shop, write: Callable[..., None], c
     found = one(shop, coin)
     assert (found["price"], found["usable"], found["problem"]) == ("100", False, None)
     assert found["age_seconds"] >= 61
+
+
+@pytest.mark.parametrize("at", [1_700_000_000_000_000_000, -(10**18)])
+def test_a_source_whose_moment_nobody_can_write_is_shown_without_it(
+    shop: Shop, write: Callable[..., None], coin: str, database: Database, at: int
+) -> None:
+    """As an older version stored it."""
+    write("100")
+
+    def unit(tx: Tx) -> None:
+        row = rates.newest(tx, [coin])[coin]
+        rows.copy(tx, row, sources=[source | {"at": at} for source in row.sources])
+
+    database.run(unit, "older")
+    found = one(shop, coin)
+    assert (found["price"], [source["at"] for source in found["sources"]]) == ("100", [None])
+    assert shop.get(f"/v1/rates/history?asset={coin}").status_code == 200
 
 
 def test_other_currencies_are_shown_where_they_are_there(shop: Shop, write: Callable[..., None], coin: str) -> None:

@@ -138,6 +138,18 @@ def test_the_median_of_all_is_the_price_and_its_sources_are_kept(bench: Bench) -
     ]
 
 
+def test_an_absurd_number_of_one_source_leaves_the_others_their_prices(database: Database) -> None:
+    """Decimal takes it for a number like any other, until something is added to it."""
+    wild = Market("wild", **{"BTC": "9e999999", "XMR": 150, "USD/EUR": "9e-999999"})
+    sound = [Market(name, **{"BTC": 60_000, "XMR": 150, "USD/EUR": "0.8"}) for name in ("one", "two")]
+    bench = Bench(database, Desk((wild, *sound), 2, fiat=("EUR",)))
+    bench.fetch()
+    assert bench.usable("BTC", "XMR") == {"BTC": Decimal(60_000), "XMR": Decimal(150)}
+    assert [each["why"] for each in bench.newest("BTC").sources] == ["bad_number", None, None]
+    euro = database.read(lambda tx: rates.newest(tx, ["BTC"], "EUR")["BTC"])
+    assert euro.price == "48000"
+
+
 def test_written_rates_can_be_used(database: Database) -> None:
     rows.write(database, XMR="151.25")
     bench = Bench(database, rows.desk())

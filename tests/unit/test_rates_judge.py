@@ -61,7 +61,10 @@ def test_the_limit_is_one_and_a_half_percent() -> None:
     assert judge([word("99.2"), word("100.8")], NOW, 2).problem == "divergent"
 
 
-@pytest.mark.parametrize("bad", [None, "0", "-1", "NaN", "Infinity", "-Infinity", "sNaN", "1E+40", "1E-40"])
+@pytest.mark.parametrize(
+    "bad",
+    [None, "0", "-1", "NaN", "Infinity", "-Infinity", "sNaN", "1E+40", "1E-40", "9e999999", "-9e999999", "1e-999999"],
+)
 def test_a_number_that_cannot_be_a_price_is_never_used(bad: str | None) -> None:
     verdict = judge([word(bad), word("100"), word("100")], NOW, 2)
     assert (verdict.price, whys(verdict)) == (Decimal(100), ["bad_number", None, None])
@@ -89,6 +92,15 @@ def test_a_word_from_the_future_is_left_out() -> None:
     assert whys(judge([word("100", age_s=-31), word("100", age_s=-29)], NOW, 1)) == ["ahead", None]
 
 
+@pytest.mark.parametrize(("micros", "why"), [(NOW * 1_000, "ahead"), (-1, "stale"), (10**30, "ahead")])
+def test_a_moment_that_cannot_be_one_is_not_kept(micros: int, why: str) -> None:
+    """Microseconds where milliseconds are expected are a year that nobody can write."""
+    wrong = Word("a", "BTC/USD", Ticker(Decimal(100), Decimal(100), micros), NOW)
+    verdict = judge([wrong, word("100")], NOW, 1)
+    assert (verdict.price, whys(verdict)) == (Decimal(100), [why, None])
+    assert [each["at"] for each in verdict.sources] == [None, NOW]
+
+
 def test_nobody_to_ask_is_unavailable() -> None:
     assert judge([], NOW, 2).problem == "unavailable"
     assert judge([Word("a", why="no_answer"), Word("b")], NOW, 2).problem == "unavailable"
@@ -109,6 +121,13 @@ def test_a_pair_the_other_way_round() -> None:
     turned = inverse(Ticker(Decimal(100), Decimal(125), None))
     assert (turned.bid, turned.ask) == (Decimal("0.008"), Decimal("0.01"))
     assert inverse(Ticker(Decimal(0), Decimal("NaN"), None)) == Ticker(None, None, None)
+
+
+@pytest.mark.parametrize("bad", ["9e999999", "9e-999999", "1E-40", "Infinity", "sNaN"])
+def test_what_can_be_no_number_is_none_the_other_way_round_either(bad: str) -> None:
+    turned = inverse(Ticker(Decimal(bad), Decimal(100), None))
+    assert turned == Ticker(Decimal("0.01"), None, None)
+    assert whys(judge([Word("a", "USD/JPY", turned, NOW)], NOW, 1)) == ["bad_number"]
 
 
 def test_other_currencies_are_shown_only_when_both_prices_are_there() -> None:
