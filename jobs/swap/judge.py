@@ -31,7 +31,8 @@ from ledger.postings import Leg
 from ledger.schema import swap
 
 #: A deposit that was seen in time keeps its rate until it is credited, but not for longer than this after the
-#: deadline: one that is left unconfirmed on purpose must not be a bet on the price that the house cannot win.
+#: deadline: one that is left unconfirmed on purpose must not be a bet on the price that the house cannot win. And only
+#: where it makes what came in as much as was quoted: see `_may_suffice`.
 HELD_US = 4 * 3_600 * SECOND
 #: The deposit wakes its swap when it is credited; this is only how long a lost wake-up may cost.
 LOOK_US = 60 * SECOND
@@ -62,7 +63,7 @@ def _judge_late(services: Services, row: Row[Any], tx: Tx) -> Outcome:
 def _judge(services: Services, row: Row[Any], tx: Tx) -> Outcome:
     came = swap_money.came_in(tx, row)
     over, kept = tx.now >= row.deposit_deadline, tx.now < row.deposit_deadline + HELD_US
-    more = not over or (came.coming and kept)
+    more = not over or (kept and _may_suffice(tx, row, came))
     if row.held_units == 0:
         return _nothing_yet(tx, row, came) if more else _over(row, came)
     deal = swap_requote.as_quoted(tx, row, came.on_time_units) if kept else None
@@ -74,8 +75,16 @@ def _judge(services: Services, row: Row[Any], tx: Tx) -> Outcome:
     return _anew(services, tx, row) if deal is None else _execute(services, deal)
 
 
+def _may_suffice(tx: Tx, row: Row[Any], came: CameIn) -> bool:
+    """Whether what is on its way makes it as much as was quoted, or more. Less is judged without it once the time is
+    over: for the price of dust the inventory would otherwise stay promised for hours."""
+    units = came.on_time_units + came.coming_units
+    enough = swap_requote.as_quoted(tx, row, units) is not None or swap_requote.is_too_much(tx, row, units)
+    return came.coming_units > 0 and enough
+
+
 def _over(row: Row[Any], came: CameIn) -> Outcome:
-    reason = "unconfirmed" if came.coming else _undone(row)
+    reason = "unconfirmed" if came.coming_units else _undone(row)
     return Expired(reason=reason, due_us=None, effect=_free)
 
 
@@ -85,7 +94,7 @@ def _undone(row: Row[Any]) -> str | None:
 
 def _nothing_yet(tx: Tx, row: Row[Any], came: CameIn) -> Outcome:
     wait = LOOK_US if tx.now >= row.deposit_deadline else min(LOOK_US, row.deposit_deadline - tx.now)
-    return StillWaiting(reason="deposit_seen" if came.coming else _undone(row), due_us=wait)
+    return StillWaiting(reason="deposit_seen" if came.coming_units else _undone(row), due_us=wait)
 
 
 def _stopped(tx: Tx, row: Row[Any]) -> Outcome | None:

@@ -8,29 +8,35 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from ledger import ownership
+from ledger import ownership, policy
 from ledger.accounts import Owner, house
 from ledger.db import Tx
 from ledger.schema import deposit, ledger_account
+from ledger.types import total
 
 
 @dataclass(frozen=True, slots=True)
 class CameIn:
-    """Atomic units that the swap holds, by when they were first seen; `coming`: more was seen in time and is not
-    credited yet."""
+    """Atomic units that the swap holds, by when they were first seen; `coming_units` more were seen in time and are not
+    credited yet. What will be ignored as below the minimum never comes."""
 
     on_time_units: int
     late_units: int
-    coming: bool
+    coming_units: int
 
 
 def came_in(tx: Tx, row: Row[Any]) -> CameIn:
-    """What stands credited to a swap."""
+    """What stands credited to a swap, and what will be."""
     late = sum(paid.units for paid in held_by(tx, row) if paid.late)
+    return CameIn(max(0, row.held_units - late), late, _coming(tx, row))
+
+
+def _coming(tx: Tx, row: Row[Any]) -> int:
     d = deposit.c
-    on_its_way = (d.address_id == row.address_id) & (d.asset == row.sell_asset) & (d.late == 0)
-    query = select(d.id).where(on_its_way, d.state.in_(("detected", "confirming")), d.seen != "gone")
-    return CameIn(max(0, row.held_units - late), late, tx.value(query.limit(1)) is not None)
+    least = policy.of(tx, row.sell_asset).deposit_minimum_units
+    on_its_way = (d.address_id == row.address_id) & (d.asset == row.sell_asset) & (d.late == 0) & (d.units >= least)
+    query = select(total(d.units)).where(on_its_way, d.state.in_(("detected", "confirming")), d.seen != "gone")
+    return int(tx.value(query) or 0)
 
 
 def held_by(tx: Tx, row: Row[Any]) -> Sequence[Row[Any]]:

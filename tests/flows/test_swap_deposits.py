@@ -148,6 +148,101 @@ def test_a_deposit_that_stays_unconfirmed_for_hours_no_longer_holds_the_rate(des
     desk.check()
 
 
+@pytest.mark.parametrize("units", [999, 2_000, SELL - SELL // 200 - 1])
+def test_too_little_that_is_unconfirmed_binds_no_inventory_past_the_deadline(desk: Desk, units: int) -> None:
+    """Otherwise dust, paid with hardly any fee, would bind all that the house has for hours."""
+    swap = desk.open()
+    desk.pay(swap, units, blocks=0)
+    assert desk.engine.guarded("reserved", "XMR") == desk.row(swap).reserved_units > 0
+    desk.late()
+    assert desk.state(swap)[0] == "expired"
+    assert desk.engine.guarded("reserved", "XMR") == 0
+    assert desk.engine.guarded("inventory", "XMR") == INVENTORY["XMR"]
+    desk.check()
+
+
+def test_dust_that_confirms_after_the_deadline_is_the_account_s_to_spend(desk: Desk) -> None:
+    """It is too little to exchange, and too little to pay back."""
+    swap = desk.open()
+    desk.pay(swap, 1_500, blocks=0)
+    desk.late()
+    assert desk.state(swap) == ("expired", "unconfirmed")
+    desk.mine()
+    desk.settle()
+    assert desk.state(swap) == ("refunded", "below_fee")
+    assert desk.balance(swap, "BTC") == 1_500
+    desk.check()
+
+
+def test_what_is_ignored_when_it_confirms_is_not_waited_for(desk: Desk) -> None:
+    swap = desk.open()
+    desk.pay(swap, 999, blocks=0)
+    desk.late()
+    assert desk.state(swap) == ("expired", None)
+    desk.mine()
+    assert desk.engine.rows(deposit)[-1].state == "ignored"
+    assert (desk.state(swap), desk.balance(swap, "BTC")) == (("expired", None), 0)
+    desk.check()
+
+
+def test_half_that_confirms_after_the_deadline_is_exchanged_at_the_rate_of_now(desk: Desk) -> None:
+    swap = desk.open()
+    desk.pay(swap, SELL // 2, blocks=0)
+    desk.late()
+    assert desk.state(swap) == ("expired", "unconfirmed")
+    desk.mine()
+    desk.settle()
+    assert desk.state(swap)[0] == "completed"
+    assert desk.got(swap) == BOUGHT // 2 - XMR_FEE
+    assert desk.told(swap) == ["awaiting_deposit", "expired", "paid_in", "executed", "paying_out", "completed"]
+    desk.check()
+
+
+@pytest.mark.parametrize("dust", [999, 2_000])
+def test_what_is_held_is_judged_at_the_deadline_whatever_dust_is_under_way(desk: Desk, dust: int) -> None:
+    swap = desk.open()
+    held = SELL - SELL // 200 - (500 if dust < 1_000 else 2_001)
+    desk.pay(swap, held)
+    desk.pay(swap, dust, blocks=0)
+    assert desk.state(swap) == ("awaiting_deposit", "underpaid")
+    desk.late()
+    assert desk.row(swap).executed_at is not None
+    assert (desk.row(swap).sell_units, desk.engine.guarded("reserved", "XMR")) == (held, 0)
+    desk.mine()
+    desk.settle()
+    assert desk.state(swap)[0] == "completed"
+    assert desk.balance(swap, "BTC") == (dust if dust > 1_000 else 0)
+    desk.check()
+
+
+@pytest.mark.parametrize("parts", [(SELL,), (SELL - SELL // 200,), (SELL // 2, SELL // 2), (2 * SELL,)])
+def test_enough_that_is_unconfirmed_at_the_deadline_is_waited_for(desk: Desk, parts: tuple[int, ...]) -> None:
+    swap = desk.open()
+    for units in parts:
+        desk.pay(swap, units, blocks=0)
+    desk.late()
+    assert desk.state(swap) == ("awaiting_deposit", "deposit_seen")
+    assert desk.engine.guarded("reserved", "XMR") == desk.row(swap).reserved_units > 0
+    desk.mine()
+    desk.settle()
+    assert desk.state(swap)[0] == "completed"
+    assert desk.got(swap) == BOUGHT * sum(parts) // SELL - XMR_FEE
+    desk.check()
+
+
+def test_what_is_held_waits_past_the_deadline_for_what_completes_it(desk: Desk) -> None:
+    swap = desk.open()
+    desk.pay(swap, SELL // 2)
+    desk.pay(swap, SELL // 2, blocks=0)
+    desk.engine.set_rates(BTC="30000", XMR="150")
+    desk.pass_by(minutes=21)
+    assert desk.state(swap) == ("awaiting_deposit", "underpaid")
+    desk.mine()
+    desk.settle()
+    assert (desk.state(swap), desk.got(swap)) == (("completed", None), PAID_OUT)
+    desk.check()
+
+
 def test_a_late_deposit_is_exchanged_within_the_customer_s_slippage(desk: Desk) -> None:
     swap = desk.open(slippage_ppm=20_000)
     desk.late()

@@ -284,12 +284,32 @@ def test_a_late_payment_does_not_complete_one_that_came_in_time(desk: Desk) -> N
     swap_id = desk.open()
     desk.pay(swap_id, SELL // 2, blocks=0)
     desk.pass_by(minutes=21)
-    assert desk.state(swap_id) == ("awaiting_deposit", "deposit_seen")
+    assert desk.state(swap_id) == ("expired", "unconfirmed")
     desk.engine.set_rates(BTC="50000", XMR="150")
     desk.pay(swap_id, SELL // 2)
     desk.settle()
     assert desk.state(swap_id) == ("refunded", "slippage_exceeded")
     assert desk.refunded(swap_id) == SELL - BTC_FEE
+    desk.check()
+
+
+def test_a_late_payment_does_not_complete_one_that_is_waited_for(desk: Desk) -> None:
+    """What waits for its second half in time does not take another one that came too late for it."""
+    swap_id = desk.open()
+    desk.pay(swap_id, SELL // 2)
+    desk.pay(swap_id, SELL // 2, blocks=0)
+    desk.pass_by(minutes=21)
+    desk.engine.set_rates(BTC="50000", XMR="150")
+    late = desk.send(swap_id, SELL // 2, blocks=0)
+    desk.work()
+    desk.engine.chain.mine(6, only=[late])
+    desk.work()
+    assert desk.state(swap_id) == ("awaiting_deposit", "underpaid")
+    assert desk.row(swap_id).held_units == SELL
+    desk.mine()
+    desk.settle()
+    assert desk.state(swap_id) == ("completed", None)
+    assert (desk.got(swap_id), desk.balance(swap_id, "BTC")) == (BOUGHT - XMR_FEE, SELL // 2)
     desk.check()
 
 
