@@ -28,15 +28,22 @@ def reconcile(asset: str | None, as_json: bool) -> None:
     failed = False
     for chain in open_services(settings).database.read(lambda tx: _chains(tx, asset)):
         try:
-            reports += books.reconcile(services_with_wallet(chain, settings), chain)
+            found = books.survey(services_with_wallet(chain, settings), chain)
         except CofferError as error:
             if asset is not None:
                 raise
             click.echo(f"{chain}: {error.detail}", err=True)  # the others can be compared all the same
             failed = True
-    wanted = [report for report in reports if asset in (None, report.asset)]
-    _show(open_services(settings), wanted, asset, as_json)
-    if failed or any(report.unexplained_units != 0 for report in wanted):
+            continue
+        if asset is not None:
+            reports.append(found.of(asset))
+            continue
+        reports += [look.report for look in found.looks]
+        for code, why in found.unread.items():
+            click.echo(f"{code} cannot be compared: {why}", err=True)
+            failed = True
+    _show(open_services(settings), reports, asset, as_json)
+    if failed or any(report.unexplained_units != 0 for report in reports):
         sys.exit(1)
 
 

@@ -24,7 +24,7 @@ from jobs.runtime import Runtime
 from jobs.services import Services, chain_row
 from jobs.signer.record import Candidate, Known, Record
 from ledger.db import Tx
-from ledger.errors import CofferError, NodeNotReady
+from ledger.errors import CofferError, NodeNotReady, NodeProtocolError
 from ledger.schema import deposit, index_counter, outgoing, payment, task, withdrawal
 from wallets.protocol import ChainWallet, Tip, TxState
 
@@ -74,13 +74,15 @@ def compare(services: Services, runtime: Runtime, chain: str, records: Sequence[
     adopt(services, chain, records)
     lost = [known for record in records for known in record.payments(chain)]
     lost = services.database.read(lambda tx: _unknown(tx, lost))
-    reports = reconciliation.reconcile(services, chain)
+    surveyed = reconciliation.survey(services, chain)
+    reports = [look.report for look in surveyed.looks]
     findings = [
         *services.database.read(lambda tx: _left(tx, chain, lost)),
         *_signed_since(services, wallet, lost),
         *_contested(services, wallet, chain),
         *services.database.read(lambda tx: _deposits(tx, row, chain)),
         *_differences(reports),
+        *(Finding("books", code, f"cannot be compared: {why}", True) for code, why in surveyed.unread.items()),
     ]
     members = frozenset(member for known in lost if known.left for member in known.withdrawals)
     paid = services.database.read(lambda tx: _still_open(tx, chain, members))
@@ -183,7 +185,11 @@ def _contested(services: Services, wallet: ChainWallet, chain: str) -> list[Find
     found = []
     for row in services.database.read(lambda tx: tx.all(query)):
         candidates = services.database.read(lambda tx, r=row: payment_books.candidates(tx, r.id))  # type: ignore[misc]
-        sights = [wallet.look_up(stored(each, row)) for each in candidates]
+        try:
+            sights = [wallet.look_up(stored(each, row)) for each in candidates]
+        except NodeProtocolError as error:
+            found.append(Finding("contested", row.public_id, f"cannot be looked up: {error.detail}", True))
+            continue
         if all(status.state is TxState.CONFLICTED for status in sights):
             rivals = sorted({txid for status in sights for txid in status.conflicting}) or ["a transaction"]
             detail = f"its resources were used by {', '.join(rivals)}: a candidate made since, or another payment"

@@ -94,6 +94,15 @@ class Survey:
     looks: Sequence[Look]
     unread: Mapping[str, str]  #: assets whose contract tells no balance, and what it said instead
 
+    def of(self, asset: str) -> Report:
+        """Raises `TokenUnreadable`, and `LookupError` for an asset that its chain does not have."""
+        if asset in self.unread:
+            raise _unreadable(asset, self.unread[asset])
+        found = next((look.report for look in self.looks if look.report.asset == asset), None)
+        if found is None:
+            raise LookupError(f"the chain has no {asset}")
+        return found
+
 
 def reconcile(services: Services, chain: str) -> list[Report]:
     """Compare books and chain at one moment: a report for each asset, the chain's own coin first.
@@ -109,8 +118,12 @@ def look_at(
     """As `reconcile`, with all that the reports were made from."""
     found = survey(services, chain, more, most=most)
     for code, why in found.unread.items():
-        raise TokenUnreadable(f"{code} cannot be compared: {why}")
+        raise _unreadable(code, why)
     return found.looks
+
+
+def _unreadable(asset: str, why: str) -> TokenUnreadable:
+    return TokenUnreadable(f"{asset} cannot be compared: {why}")
 
 
 def survey(
@@ -146,11 +159,8 @@ def survey(
 
 
 def of_asset(services: Services, asset: str, chain: str) -> Report:
-    """The report of one asset. Raises `LookupError` for one that its chain does not have."""
-    found = next((report for report in reconcile(services, chain) if report.asset == asset), None)
-    if found is None:
-        raise LookupError(f"{chain} has no {asset}")
-    return found
+    """The report of one asset. Raises `LookupError` for one that its chain does not have, and `TokenUnreadable`."""
+    return survey(services, chain).of(asset)
 
 
 def _not_asked(tx: Tx, chain: str, books: Books, page: DepositPage, credited: set[tuple[str, str]]) -> frozenset[int]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
 
+from jobs.backup import quarantine
+from jobs.backup.compare import compare
 from jobs.reconcile import brake
-from jobs.reconcile.chain import reconcile
+from jobs.reconcile.chain import of_asset, reconcile
 from jobs.saga import SECOND
+from ledger.db import Tx
 from ledger.errors import TokenUnreadable
 from ledger.schema import pause, task, withdrawal
 from tests.clock import Clock
 from tests.flows.ethereum_engine import ETHER, EthereumEngine
 
 TOKENS = 5_000_000
-#: Refuses every call; runs, and gives nothing back.
-REFUSES, SILENT = "0x5f5ffd", "0x00"
+#: Refuses every call; runs, and gives nothing back; gives the largest number there is.
+REFUSES, SILENT, BOUNDLESS = "0x5f5ffd", "0x00", f"0x7f{'ff' * 32}5f5260205ff3"
 UNCOMPARED = ("reconciliation", "reconcile:GOOD")
 
 
@@ -28,7 +32,7 @@ def break_it(ethereum: EthereumEngine, code: str = REFUSES) -> Callable[[], None
     return lambda: ethereum.node.rpc("anvil_setCode", contract, whole)
 
 
-@pytest.mark.parametrize("code", [REFUSES, SILENT])
+@pytest.mark.parametrize("code", [REFUSES, SILENT, BOUNDLESS])
 def test_other_assets_are_paid_out_and_it_is_once_it_answers_again(ethereum: EthereumEngine, code: str) -> None:
     ethereum.stock()
     token = ethereum.add_token("GOOD", sweep_minimum_units=TOKENS)
@@ -106,6 +110,27 @@ def test_the_coin_is_told_to_be_low_and_cold_addresses_are_looked_at(ethereum: E
     for work in ("scan", "hot", "sync"):
         ethereum.run_task(work)
     assert {("gas_low", "hot_low:ETH"), ("cold_mismatch", "cold:ETH")} <= ethereum.alarms()
+
+
+def test_a_restored_installation_is_compared_and_a_person_accepts_the_token(
+    ethereum: EthereumEngine,
+) -> None:
+    """Without that, one dead token would keep everything of the chain halted for ever."""
+    ethereum.stock()
+    ethereum.add_token("GOOD")
+
+    def unit(tx: Tx) -> None:
+        begun = quarantine.Beginning("bk", tx.now, defaultdict(lambda: "survived"), "operator:ann", 20)
+        quarantine.begin(tx, begun, defaultdict(lambda: ethereum.books))
+
+    ethereum.database.run(unit, "test_restore")
+    break_it(ethereum)
+    found = compare(ethereum.services, ethereum.runtime, "ethereum", [])
+    assert [(each.kind, each.subject, each.open) for each in found.findings] == [("books", "GOOD", True)]
+    assert [report.asset for report in found.reports] == ["ETH"]
+    assert of_asset(ethereum.services, "ETH", "ethereum").unexplained_units == 0
+    with pytest.raises(TokenUnreadable):
+        of_asset(ethereum.services, "GOOD", "ethereum")
 
 
 def progress(ethereum: EthereumEngine, work: str) -> dict[str, dict[str, object]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 
 from ledger.errors import NodeNotReady, NodeProtocolError, NodeUnavailable, TokenUnreadable, WrongNetwork
+from ledger.money import UNITS_BOUND
 from wallets.ethereum.addresses import HOT_INDEX
 from wallets.ethereum.client import Call, EthereumClient, RpcRefused
 from wallets.ethereum.reply import Block, Record, base_fee_of, block_of, quantity_of
@@ -102,12 +103,15 @@ class NodeState:
             calls = [balance_question(token, address, at) for address in addresses]
             try:
                 units = [balance_answer(token, answer) for answer in self._client.read_many(calls)]
+                held = sum(units)
+                if held >= UNITS_BOUND:
+                    raise NodeProtocolError("its balances together have more digits than any amount here")
             except NodeProtocolError as error:
                 if latest(self._client).hash != head.hash:
                     continue  # the block may have left the best chain
                 raise self._whose(error, token, at) from None
             at_index = dict(zip(wanted, units, strict=True))
-            return ChainBalance(sum(units), at_index[HOT_INDEX], Tip(head.number, head.hash), at_index=at_index)
+            return ChainBalance(held, at_index[HOT_INDEX], Tip(head.number, head.hash), at_index=at_index)
         raise NodeNotReady("the chain moves faster than it can be read")
 
     def balance_of(self, address: str, token: str | None) -> int:
@@ -143,4 +147,9 @@ def balance_question(token: str | None, address: str, at: object) -> Call:
 
 
 def balance_answer(token: str | None, answer: object) -> int:
-    return quantity_of(answer, "eth_getBalance") if token is None else uint_of(answer, "balanceOf")
+    if token is None:
+        return quantity_of(answer, "eth_getBalance")
+    units = uint_of(answer, "balanceOf")
+    if units >= UNITS_BOUND:
+        raise NodeProtocolError("balanceOf has more digits than any amount here")
+    return units
