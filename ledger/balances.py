@@ -8,6 +8,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select
 
 from ledger import accounts
 from ledger.db import Tx
+from ledger.money import UNITS_BOUND
 from ledger.postings import DEBIT_NORMAL
 from ledger.schema import GUARDED_KINDS, HOUSE_KINDS, balance, ledger_account, posting, snapshot, transfer
 from ledger.types import total
@@ -104,8 +105,11 @@ def take_snapshots(tx: Tx) -> int:
         after, units = (start.posting_id, start.units) if start is not None else (0, 0)
         if after >= until:
             continue
+        units += _moved_by_all(tx, row.id, after, until)
+        if abs(units) >= UNITS_BOUND:
+            continue  # no column holds it (a token without bound); the one before, with the postings since, is as right
         values = {"ledger_account_id": row.id, "posting_id": until, "created_at": tx.now}
-        tx.execute(insert(snapshot).values(values | {"units": units + _moved_by_all(tx, row.id, after, until)}))
+        tx.execute(insert(snapshot).values(values | {"units": units}))
         tx.execute(delete(snapshot).where(snapshot.c.ledger_account_id == row.id, snapshot.c.posting_id < after))
         written += 1
     return written

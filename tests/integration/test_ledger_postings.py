@@ -236,6 +236,23 @@ def test_a_snapshot_leaves_out_what_is_young(books: Books) -> None:
     assert books.database.read(lambda tx: tx.value(select(func.count()).select_from(snapshot))) == 0
 
 
+def test_a_sum_that_no_column_holds_keeps_its_last_snapshot_and_the_others_get_theirs(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token may be made without bound, and paid to us again and again."""
+    monkeypatch.setattr(balances, "SNAPSHOT_AGE_US", -1)
+    monkeypatch.setattr(balances, "UNITS_BOUND", 105)
+    books.account(100)
+    assert books.database.run(balances.take_snapshots, "test_snapshot") > 0
+    books.account(10)
+    [treasury] = books.database.read(lambda tx: accounts.find(tx, [TREASURY], "BTC")).values()
+    books.database.run(balances.take_snapshots, "test_snapshot")
+    own = select(snapshot.c.units).where(snapshot.c.ledger_account_id == treasury)
+    assert books.database.read(lambda tx: [row.units for row in tx.all(own)]) == [-100]
+    assert books.database.read(lambda tx: balances.summed(tx, treasury)) == -110
+    books.check()
+
+
 @pytest.mark.parametrize("off", [1, -1])
 def test_a_snapshot_that_the_postings_contradict_is_a_fault(
     books: Books, monkeypatch: pytest.MonkeyPatch, off: int
