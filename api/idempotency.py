@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +34,12 @@ _FILL = update(idempotency).where(_OURS).values({name: bindparam(name) for name 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One request's right to its key. The key belongs to the project, and its answer to the person who asked (an API
-    key's holder): both survive a rotation of API keys."""
+    key's holder), or to his API key where the answer holds a secret: all of it survives a rotation of API keys."""
 
     project_id: int
     key: str
     request_hash: str
+    inherited: Collection[str] = ()  #: the same request, as the API keys asked it that this one came in the place of
 
     def take(self, tx: Tx) -> Stored | None:
         """None: the key is ours now. Otherwise the stored answer. Raises `Problem` 409 or 422."""
@@ -60,10 +62,11 @@ class Claim:
         row = tx.execute(_READ, {"project": self.project_id, "key": self.key}).first()
         if row is None or row.status is None:
             return None
-        if row.request_hash != self.request_hash:
+        if row.request_hash != self.request_hash and row.request_hash not in self.inherited:
             raise Problem(
                 "idempotency_key_reused",
-                "the key was first used by another person, or with another method, path or body",
+                "the key was first used by another person, or with another method, path or body;"
+                " where the answer holds a secret, by another API key",
             )
         return Stored(row.status, bytes(row.body), row.headers, replayed=True)
 
@@ -75,8 +78,11 @@ class Claim:
         return stored
 
 
-def claim(project_id: int, holder: str, key: str | None, method: str, path: str, value: Any) -> Claim:
-    """A claim to `key` by the holder of an API key. Raises `Problem` 400 when the header is missing or malformed."""
+def claim(
+    project_id: int, holder: str, key: str | None, method: str, path: str, value: Any, askers: Sequence[str] = ()
+) -> Claim:
+    """A claim to `key` by the holder of an API key. `askers`, where the answer holds a secret: that API key, and those
+    whose answers it may see. Raises `Problem` 400 when the header is missing or malformed."""
     if key is None:
         raise Problem(
             "idempotency_key_missing", "send a fresh Idempotency-Key, and the same one when you repeat the call"
@@ -84,5 +90,10 @@ def claim(project_id: int, holder: str, key: str | None, method: str, path: str,
     if _KEY.fullmatch(key) is None:
         raise Problem("idempotency_key_invalid")
     # Who asks is part of what is asked: another person's approval is not the first one's, nor the secrets in an answer.
-    digest = hashlib.sha256(f"{method}\n{path}\n".encode() + body.canonical([holder, value])).hexdigest()
-    return Claim(project_id, key, digest)
+    asked = [[holder, asker, value] for asker in askers] or [[holder, value]]
+    first, *others = [_digest(method, path, each) for each in asked]
+    return Claim(project_id, key, first, others)
+
+
+def _digest(method: str, path: str, asked: list[Any]) -> str:
+    return hashlib.sha256(f"{method}\n{path}\n".encode() + body.canonical(asked)).hexdigest()

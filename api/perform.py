@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from flask import Response, g, request
 
-from api import auth, body, idempotency, signing, validation
+from api import auth, body, idempotency, sealed, signing, validation
 from api.answers import Answer, Stored, dump, etag
 from api.call import Call
 from api.declaration import Endpoint
@@ -25,7 +25,7 @@ def perform(endpoint: Endpoint, path: dict[str, str]) -> Response:
     raw = body.read(request)
     signature = signing.check(request, raw, call.key, call.parts.ring, required=endpoint.signed)
     value = body.parse(raw) if raw else {}
-    claim = _claim(call, value) if endpoint.keyed else None
+    claim = _claim(endpoint, call, value) if endpoint.keyed else None
     given = dict(path)
     if endpoint.body is not None:
         given["body"] = validation.body(endpoint.body, value)
@@ -48,9 +48,11 @@ def _admit(endpoint: Endpoint) -> Call:
     return Call(shared, key, g.request_id, request.headers.get("If-Match"))
 
 
-def _claim(call: Call, value: Any) -> Claim:
-    header = request.headers.get("Idempotency-Key")
-    return idempotency.claim(call.project_id, call.key.holder, header, request.method, request.path, value)
+def _claim(endpoint: Endpoint, call: Call, value: Any) -> Claim:
+    header, askers = request.headers.get("Idempotency-Key"), list[str]()
+    if endpoint.finish is sealed.open_seal:
+        askers = call.parts.services.database.read(lambda tx: sealed.openers(tx, call.key))
+    return idempotency.claim(call.project_id, call.key.holder, header, request.method, request.path, value, askers)
 
 
 def _handle(endpoint: Endpoint, call: Call, tx: Tx, given: dict[str, Any]) -> Answer:

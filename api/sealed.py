@@ -7,8 +7,11 @@ import os
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Row, select
 
 from api.parts import parts
+from ledger.db import Tx
+from ledger.schema import api_key
 
 _NONCE_BYTES = 12
 
@@ -18,6 +21,19 @@ def seal(secrets: dict[str, Any], resource_id: str) -> str:
     nonce = os.urandom(_NONCE_BYTES)
     text = json.dumps(secrets).encode("utf-8")
     return (nonce + _cipher().encrypt(nonce, text, resource_id.encode("ascii"))).hex()
+
+
+def openers(tx: Tx, key: Row[Any]) -> list[str]:
+    """The API keys whose sealed answers are opened for this one: itself, and those that it came in the place of, which
+    had its rights. Another key of the same person may have fewer, and would find more in such an answer than it may
+    give to a key that it makes."""
+    k = api_key.c
+    query = select(k.public_id, k.replaced_by).where(k.project_id == key.project_id, k.replaced_by.is_not(None))
+    replaced = {row.replaced_by: row.public_id for row in tx.all(query)}
+    found = [str(key.public_id)]
+    while (older := replaced.pop(found[-1], None)) is not None:
+        found.append(older)
+    return found
 
 
 def open_seal(body: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,8 +69,8 @@ def test_the_answer_to_a_person_is_shown_to_nobody_else(
 ) -> None:
     """It may hold the token of a new API key."""
     bob, body = make_shop(project_id=shop.project_id, holder="bob"), {"name": "till", "scopes": ["accounts:read"]}
-    made = shop.post("/v1/api_keys", body, key="till")
     old = make_shop(project_id=shop.project_id)
+    made = old.post("/v1/api_keys", body, key="till")
     path = f"/v1/api_keys/{old.key.public_id}/rotate"
     rotated = shop.post(path, {}, key="rotate")
     assert (made.status_code, rotated.status_code) == (201, 201)
@@ -80,6 +81,56 @@ def test_the_answer_to_a_person_is_shown_to_nobody_else(
     assert count(database, api_key, shop.project_id) == before
     heir = replace(old, token=rotated.json["key"])
     assert heir.post("/v1/api_keys", body, key="till").json == made.json  # the same person, after a rotation
+
+
+def sealed_calls(shop: Shop, other: Shop) -> list[tuple[str, dict[str, Any]]]:
+    """Every kind of call whose answer holds a secret; the first two that of a key with more rights than some."""
+    endpoint = shop.post("/v1/webhook_endpoints", {"url": "https://shop.example/old"}).json["id"]
+    return [
+        ("/v1/api_keys", {"name": "payer", "scopes": ["withdrawals:create"], "signed": True}),
+        (f"/v1/api_keys/{other.key.public_id}/rotate", {}),
+        ("/v1/webhook_endpoints", {"url": "https://shop.example/new"}),
+        (f"/v1/webhook_endpoints/{endpoint}/rotate_secret", {}),
+    ]
+
+
+def test_a_secret_is_opened_for_the_key_that_made_the_call_and_for_no_weaker_one(
+    shop: Shop, make_shop: Callable[..., Shop], database: Database
+) -> None:
+    """Or a person's key that may make keys would get from an answer the rights that it may give to none."""
+    weak = make_shop(project_id=shop.project_id, scopes=["keys:write", "webhooks:write", "events:read"])
+    for number, (path, body) in enumerate(sealed_calls(shop, make_shop(project_id=shop.project_id))):
+        made = shop.post(path, body, key=f"k{number}")
+        assert made.status_code < 300
+        before = count(database, api_key, shop.project_id)
+        refused = weak.post(path, body, key=f"k{number}")
+        assert code(refused) == (422, "idempotency_key_reused"), path
+        assert not any(mark in refused.text for mark in ("cf_test_", "whsec_", "signing_secret"))
+        assert count(database, api_key, shop.project_id) == before
+        assert shop.post(path, body, key=f"k{number}").json == made.json
+
+
+def test_a_secret_is_opened_for_the_heirs_of_the_key_that_made_the_call(
+    shop: Shop, make_shop: Callable[..., Shop]
+) -> None:
+    """But not the other way round: a key that was replaced is not shown what its heir has made."""
+    first = make_shop(project_id=shop.project_id)
+    old, body = first, {"name": "till", "scopes": ["accounts:read"]}
+    made = old.post("/v1/api_keys", body, key="till").json
+    for _ in range(2):
+        rotated = shop.post(f"/v1/api_keys/{old.key.public_id}/rotate").json
+        row = SimpleNamespace(public_id=rotated["id"])
+        old = replace(old, token=rotated["key"], key=row)
+        assert old.post("/v1/api_keys", body, key="till").json == made
+    assert old.post("/v1/api_keys", body, key="heirs").status_code == 201
+    assert code(first.post("/v1/api_keys", body, key="heirs")) == (422, "idempotency_key_reused")
+
+
+def test_what_holds_no_secret_is_told_to_another_key_of_the_same_person(
+    shop: Shop, make_shop: Callable[..., Shop]
+) -> None:
+    weak, order = make_shop(project_id=shop.project_id, scopes=["accounts:write"]), {"reference": "a"}
+    assert shop.post("/v1/accounts", order, key="k").json == weak.post("/v1/accounts", order, key="k").json
 
 
 def test_an_answer_that_an_older_version_stored_is_not_given_again_and_not_done_again(
