@@ -268,4 +268,41 @@ SCENARIOS = (
             "chain/test_ethereum_scanning.py::test_a_deposit_whose_transaction_does_something_else_in_its_new_block_is_gone",
         ),
     ),
+    Scenario(
+        "K30",
+        "Two Monero outputs under one key wait in the pool, both told in full; or the order of their blocks changes",
+        "the second is for a person; a credit whose amount changes is taken back; the scan goes on",
+        tests=(
+            "flows/test_deposits.py::test_a_deposit_whose_amount_changes_is_for_a_person_and_stops_no_reading",
+            "flows/test_deposits.py::test_a_credit_whose_amount_changes_is_taken_back_first",
+        ),
+        lacks="played by changed amounts of the model chain: no burnt outputs are made",
+    ),
+    Scenario(
+        "K31",
+        "A deposit that a contract paid is asked for when the node has no trace of its block any more",
+        "what is gone stays gone, else the balance decides; the scan goes on",
+        tests=("chain/test_ethereum_scanning.py::test_a_node_that_has_no_trace_any_more_stops_no_reading",),
+    ),
+    Scenario(
+        "K32",
+        "A withdrawal to a contract that burns gas, or needs more than a transaction may have",
+        "up to a bound it is paid; above it nothing is signed, and its money goes back",
+        tests=("flows/test_scenarios_ethereum.py::test_a_payee_whose_contract_burns_gas_is_paid_up_to_a_bound",),
+    ),
+    Scenario(
+        "K33",
+        "A token tells more units than any amount has, or is paid to us in such numbers",
+        "it alone is not compared; snapshots of all others are taken",
+        tests=(
+            "flows/test_broken_tokens.py::test_other_assets_are_paid_out_and_it_is_once_it_answers_again",
+            "integration/test_ledger_postings.py::test_a_sum_that_no_column_holds_keeps_its_last_snapshot",
+        ),
+    ),
+    Scenario(
+        "K34",
+        "A database is restored while a listed token tells no balance",
+        "the rest is compared, and a person accepts the token",
+        tests=("flows/test_broken_tokens.py::test_a_restored_installation_is_compared_and_a_person_accepts_the_token",),
+    ),
 )

@@ -236,9 +236,7 @@ def test_a_snapshot_leaves_out_what_is_young(books: Books) -> None:
     assert books.database.read(lambda tx: tx.value(select(func.count()).select_from(snapshot))) == 0
 
 
-def test_a_sum_that_no_column_holds_keeps_its_last_snapshot_and_the_others_get_theirs(
-    books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sum_that_no_column_holds_keeps_its_last_snapshot(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token may be made without bound, and paid to us again and again."""
     monkeypatch.setattr(balances, "SNAPSHOT_AGE_US", -1)
     monkeypatch.setattr(balances, "UNITS_BOUND", 105)
