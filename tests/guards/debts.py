@@ -55,7 +55,7 @@ DEBTS: tuple[Guard, ...] = (
         "a stored answer is for the person who asked",
         _FAMILY,
         "the holder in the digest of an idempotency key",
-        (Edit("api/idempotency.py", "body.canonical([holder, value])", "body.canonical([value])"),),
+        (Edit("api/idempotency.py", "or [[holder, value]]", "or [[value]]"),),
         ("tests/api/test_keys.py", "tests/api/test_idempotency.py", "tests/api/test_withdrawals.py"),
     ),
     Guard(
