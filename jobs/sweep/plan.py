@@ -1,7 +1,8 @@
 """Decides what is collected: the planner's task, and the list of all that lies on indices and why.
 
 Only credited money is moved, and only while nothing else is under way on its index: what is coming in is waited for, so
-that one sweep takes both. Tokens go before the coin, whose remains pay for their gas.
+that one sweep takes both, unless it is less than is credited to anybody. Tokens go before the coin, whose remains pay
+for their gas.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class _Taken:
     """What keeps indices from being collected now."""
 
     paying: set[int]
-    arriving: set[int]
+    awaited: set[int]
     suspect: set[tuple[str, int]]
     live: dict[tuple[str, int], str]  #: public id of the sweep under way
     sweeping: set[int]  #: the indices of those, whatever asset
@@ -139,7 +140,7 @@ class _Taken:
         resting, alone = _given_up(tx, chain)
         return cls(
             sweep_rows.paying(tx, chain),
-            sweep_rows.arriving(tx, chain),
+            sweep_rows.awaited(tx, chain),
             sweep_rows.suspect(tx, chain),
             {(row.asset, row.idx): row.public_id for row in live},
             {row.idx for row in live},
@@ -152,7 +153,7 @@ class _Taken:
             return "sweep_under_way"
         if idx in self.paying:
             return "payment_under_way"
-        if idx in self.arriving:
+        if idx in self.awaited:
             return "deposit_confirming"
         if (asset, idx) in self.suspect:
             return "deposit_held"

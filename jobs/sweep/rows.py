@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, or_, select, update
 
 from jobs.backup import quarantine
+from ledger import policy
 from ledger.db import Tx
 from ledger.schema import address, deposit, ledger_account, payment, payment_item, sweep
 
@@ -40,9 +42,24 @@ def paying(tx: Tx, chain: str, index: int | None = None) -> set[int]:
 
 def arriving(tx: Tx, chain: str) -> set[int]:
     """Indices on which money lies that is credited to nobody yet."""
+    return _places(tx, chain, _uncredited(tx, chain))
+
+
+def awaited(tx: Tx, chain: str) -> set[int]:
+    """Indices whose sweep waits for what arrives there. For less than the asset's minimum it does not: a wei every few
+    blocks would keep an index from ever being swept. A sweep moves no more than is booked, whatever else lies there."""
+    rows = _uncredited(tx, chain)
+    least = {code: policy.of(tx, code).deposit_minimum_units for code in {row.asset for row in rows}}
+    return _places(tx, chain, [row for row in rows if row.units >= least[row.asset]])
+
+
+def _uncredited(tx: Tx, chain: str) -> Sequence[Row[Any]]:
     d = deposit.c
-    query = select(d.address, address.c.idx).outerjoin(address, d.address_id == address.c.id)
-    rows = tx.all(query.where(d.chain == chain, d.credited == 0, d.seen.in_(("pool", "confirmed"))))
+    query = select(d.asset, d.units, d.address, address.c.idx).outerjoin(address, d.address_id == address.c.id)
+    return tx.all(query.where(d.chain == chain, d.credited == 0, d.seen.in_(("pool", "confirmed"))))
+
+
+def _places(tx: Tx, chain: str, rows: Sequence[Row[Any]]) -> set[int]:
     places = {quarantine.lies_at(tx, chain, row.idx, row.address) for row in rows}
     return {index for index in places if index is not None}
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from typing import Any
 
+import pytest
+from sqlalchemy import Row, update
+
+from jobs.reconcile.chain import look_at
+from jobs.reconcile.places import differences
 from ledger import pauses
 from ledger.money import UNITS_BOUND
 from ledger.schema import payment, sweep
@@ -67,6 +72,106 @@ def test_what_is_coming_in_is_waited_for(ethereum: EthereumEngine) -> None:
     [row] = ethereum.sweeps()
     assert row.units > 2 * ETHER - ETHER // 1_000
     ethereum.mine(3)
+    ethereum.agree()
+
+
+def waiting_for_depth(ethereum: EthereumEngine, *, dust_wei: int) -> Row[Any]:
+    """The address of an ether that has just been credited, where so much more has one confirmation of four."""
+    ethereum.set_policy(deposit_tiers=((UNITS_BOUND, 4),))
+    home = ethereum.address(ethereum.account())
+    ethereum.pay(home.address, ETHER, blocks=3)
+    ethereum.pay(home.address, dust_wei)
+    ethereum.tick()
+    return home
+
+
+def explained(ethereum: EthereumEngine) -> None:
+    """What is on its way included, all is explained, and it lies where the books say."""
+    ethereum.check_invariants()
+    for look in look_at(ethereum.services, ethereum.name):
+        assert set(differences(look).values()) <= {0}, (look.report.asset, differences(look))
+
+
+def test_the_least_that_is_credited_is_waited_for(ethereum: EthereumEngine) -> None:
+    home = waiting_for_depth(ethereum, dust_wei=10**15)
+    assert (ethereum.sweeps(), ethereum.left()) == ([], {("ETH", home.idx): "deposit_confirming"})
+
+
+def test_dust_that_keeps_coming_in_does_not_keep_an_index_from_being_swept(ethereum: EthereumEngine) -> None:
+    """Otherwise a wei every few blocks would hold back all that an index has, for ever."""
+    home = waiting_for_depth(ethereum, dust_wei=10**15 - 1)
+    [planned] = ethereum.sweeps()
+    assert (planned.state, ethereum.left()) == ("sweeping", {("ETH", home.idx): "sweep_under_way"})
+    explained(ethereum)
+    for _ in range(6):
+        ethereum.pay(home.address, 1)
+        explained(ethereum)
+    [row] = ethereum.sweeps()
+    assert (row.state, ethereum.node.balance(ethereum.hot)) == ("swept", row.units)
+    assert ETHER - ETHER // 1_000 < row.units < ETHER
+    ethereum.mine(4)
+    assert [paid.state for paid in ethereum.deposits()[1:]] == ["ignored"] * 7
+    assert ethereum.house("dust") == 10**15 + 5
+    ethereum.agree()
+
+
+def test_dust_that_confirms_before_the_sweep_is_mined_stays_on_the_index(ethereum: EthereumEngine) -> None:
+    home = waiting_for_depth(ethereum, dust_wei=7)
+    assert [row.state for row in ethereum.sweeps()] == ["sweeping"]
+    for _ in range(3):
+        ethereum.node.empty_pool()
+        ethereum.mine(1)
+        explained(ethereum)
+    [row] = ethereum.sweeps()
+    assert (row.state, ethereum.deposits()[-1].state) == ("sweeping", "ignored")
+    assert ethereum.held(home.idx) == ETHER + 7
+    ethereum.mine(3)
+    [row] = ethereum.sweeps()
+    assert (row.state, ethereum.node.balance(ethereum.hot)) == ("swept", row.units)
+    ethereum.agree()
+
+
+@pytest.mark.parametrize("mined", [False, True])
+def test_dust_that_vanishes_takes_nothing_of_the_sweep_with_it(ethereum: EthereumEngine, mined: bool) -> None:
+    home = waiting_for_depth(ethereum, dust_wei=7)
+    [paid] = ethereum.payments("sweep")
+    raw = ethereum.node.rpc("eth_getRawTransactionByHash", paid.txid)
+    if mined:
+        ethereum.mine(1)
+        explained(ethereum)
+        ethereum.node.reorg(2, [(raw, 1)])
+    else:
+        ethereum.node.reorg(1)
+    ethereum.tick(2)
+    explained(ethereum)
+    ethereum.mine(4)
+    assert (ethereum.deposits()[-1].state, ethereum.house("dust")) == ("reversed", 0)
+    [row] = ethereum.sweeps()
+    assert (row.state, ethereum.node.balance(ethereum.hot)) == ("swept", row.units)
+    assert ethereum.held(home.idx) == ethereum.node.balance(home.address) < ETHER // 1_000
+    ethereum.agree()
+
+
+@pytest.mark.parametrize("batched", [0, 1])
+def test_dust_of_a_token_does_not_hold_back_the_token(ethereum: EthereumEngine, batched: int) -> None:
+    """Nor does dust of the coin, while the gas is on its way."""
+    ethereum.stock()
+    ethereum.services.wallets = {"ethereum": ethereum.make_wallet(ethereum.deployed("Sweeper", ethereum.hot))}
+    good = ethereum.add_token("GOOD", sweep_batched=batched, deposit_tiers=((UNITS_BOUND, 4),))
+    home = ethereum.address(ethereum.account(), good)
+    ethereum.give("GOOD", home.address, 50 * 10**6)
+    ethereum.mine(2)
+    for _ in range(9):
+        ethereum.give("GOOD", home.address, 10**6 - 1)
+        explained(ethereum)
+        if not batched:
+            ethereum.pay(home.address, 1)
+            explained(ethereum)
+    [row] = ethereum.sweeps()
+    assert (row.state, row.units, len(ethereum.payments("gas"))) == ("swept", 50 * 10**6, 1 - batched)
+    assert ethereum.tokens_of("GOOD", ethereum.hot) == 50 * 10**6
+    ethereum.mine(5)
+    assert ethereum.house("dust", "GOOD") == ethereum.held(home.idx, "GOOD") == 9 * (10**6 - 1)
     ethereum.agree()
 
 
