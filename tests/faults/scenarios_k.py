@@ -305,4 +305,51 @@ SCENARIOS = (
         "the rest is compared, and a person accepts the token",
         tests=("flows/test_broken_tokens.py::test_a_restored_installation_is_compared_and_a_person_accepts_the_token",),
     ),
+    Scenario(
+        "K35",
+        "Twenty webhook endpoints of one project are far behind",
+        "those of other projects are told of their events in turn",
+        tests=(
+            "webhooks/test_arrivals.py::test_endpoints_that_are_far_behind_do_not_keep_those_of_another_project_waiting",
+        ),
+    ),
+    Scenario(
+        "K36",
+        "An exchange tells a price or a moment that no arithmetic can take",
+        "its word is refused, and the others' prices are stored and shown",
+        tests=(
+            "flows/test_rates.py::test_an_absurd_number_of_one_source_leaves_the_others_their_prices",
+            "api/test_rates.py::test_a_source_whose_moment_nobody_can_write_is_shown_without_it",
+        ),
+    ),
+    Scenario(
+        "K37",
+        "A weaker API key of the same person repeats the call that made a stronger one",
+        "it is refused, and the secret in the answer is not opened",
+        tests=(
+            "api/test_idempotency.py::test_a_secret_is_opened_for_the_key_that_made_the_call_and_for_no_weaker_one",
+            "api/test_idempotency.py::test_a_secret_is_opened_for_the_heirs_of_the_key_that_made_the_call",
+        ),
+    ),
+    Scenario(
+        "K38",
+        "Dust that nobody confirms, on the address of a swap whose time is over",
+        "the inventory is free at once; what comes later is the customer's",
+        tests=(
+            "flows/test_swap_deposits.py::test_too_little_that_is_unconfirmed_binds_no_inventory_past_the_deadline",
+            "flows/test_swap_deposits.py::test_dust_that_confirms_after_the_deadline_is_the_account_s_to_spend",
+            "flows/test_swap_deposits.py::test_enough_that_is_unconfirmed_at_the_deadline_is_waited_for",
+        ),
+    ),
+    Scenario(
+        "K39",
+        "Somebody sends dust to a customer's address every two minutes",
+        "its money is swept all the same, and every place is right to the unit",
+        tests=(
+            "flows/test_sweeps.py::test_dust_that_keeps_coming_in_does_not_keep_an_index_from_being_swept",
+            "flows/test_sweeps.py::test_dust_that_confirms_before_the_sweep_is_mined_stays_on_the_index",
+            "flows/test_sweeps.py::test_dust_that_vanishes_takes_nothing_of_the_sweep_with_it",
+            "flows/test_sweeps.py::test_dust_of_a_token_does_not_hold_back_the_token",
+        ),
+    ),
 )
