@@ -109,17 +109,10 @@ def reconcile(services: Services, chain: str) -> list[Report]:
 
     Raises `NodeNotReady` when they never stand still long enough, `TokenUnreadable` when one cannot be compared.
     """
-    return [look.report for look in look_at(services, chain)]
-
-
-def look_at(
-    services: Services, chain: str, more: Collection[int] = (), *, most: int = reconcile_books.INDICES_MAX
-) -> Sequence[Look]:
-    """As `reconcile`, with all that the reports were made from."""
-    found = survey(services, chain, more, most=most)
+    found = survey(services, chain)
     for code, why in found.unread.items():
         raise _unreadable(code, why)
-    return found.looks
+    return [look.report for look in found.looks]
 
 
 def _unreadable(asset: str, why: str) -> TokenUnreadable:

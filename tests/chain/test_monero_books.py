@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from jobs.reconcile import brake
-from jobs.reconcile.chain import look_at
+from jobs.reconcile.chain import survey
 from jobs.reconcile.places import differences
 from jobs.saga import SECOND
 from jobs.signer import Signer
@@ -68,7 +68,7 @@ class Shop:
 
     def agree(self) -> None:
         """To the atom, in all and at each place."""
-        [found] = look_at(self.engine.services, "monero")
+        [found] = survey(self.engine.services, "monero").looks
         assert found.report.unexplained_units == 0, found.report
         assert set(differences(found).values()) == {0}
 
@@ -154,5 +154,5 @@ def test_what_is_missing_beside_such_a_payment_is_missing(shop: Shop, monkeypatc
         return replace(held, total_units=held.total_units - COIN // 4)
 
     monkeypatch.setattr(wallet, "balance", balance)
-    [found] = look_at(shop.engine.services, "monero")
+    [found] = survey(shop.engine.services, "monero").looks
     assert found.report.unexplained_units == -COIN // 4

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.reconcile import books
-from jobs.reconcile.chain import look_at, reconcile
+from jobs.reconcile.chain import reconcile, survey
 from ledger.errors import NodeNotReady
 from ledger.schema import chain
 from tests.flows.engine import Engine
@@ -38,7 +38,7 @@ def test_an_index_whose_deposit_the_books_have_is_not_asked_again(ethereum: Ethe
     ethereum.database.run(lambda tx: tx.execute(scanned_to), "t")  # the node tells of it once more
     page = ethereum.services.wallet("ethereum").deposits_since(before)
     assert [(each.address, each.units) for each in page.deposits] == [(home.address, ETHER)]
-    coin = look_at(ethereum.services, "ethereum", most=0)[0]
+    coin = survey(ethereum.services, "ethereum", most=0).looks[0]
     assert (coin.report.unread_units, coin.report.unexplained_units) == (ETHER, 0)
     assert home.idx not in coin.balance.at_index
 

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from jobs.backup import quarantine
 from jobs.reconcile import books, brake
-from jobs.reconcile.chain import look_at
+from jobs.reconcile.chain import survey
 from jobs.saga import SECOND
 from ledger.db import Tx
 from ledger.money import UNITS_BOUND
@@ -41,7 +41,7 @@ def look(ethereum: EthereumEngine, clock: Clock) -> list[int]:
         clock.forward(seconds=brake.AGAIN_US // SECOND)
     ethereum.run_task("sync")
     assert (ethereum.rows(pause), ethereum.alarms()) == ([], set())
-    return [each.report.unexplained_units for each in look_at(ethereum.services, "ethereum")]
+    return [each.report.unexplained_units for each in survey(ethereum.services, "ethereum").looks]
 
 
 def test_what_comes_to_an_address_that_was_set_aside_is_neither_missing_nor_too_much(

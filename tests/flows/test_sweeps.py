@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, update
 
-from jobs.reconcile.chain import look_at
+from jobs.reconcile.chain import survey
 from jobs.reconcile.places import differences
 from ledger import pauses
 from ledger.money import UNITS_BOUND
@@ -88,7 +88,7 @@ def waiting_for_depth(ethereum: EthereumEngine, *, dust_wei: int) -> Row[Any]:
 def explained(ethereum: EthereumEngine) -> None:
     """What is on its way included, all is explained, and it lies where the books say."""
     ethereum.check_invariants()
-    for look in look_at(ethereum.services, ethereum.name):
+    for look in survey(ethereum.services, ethereum.name).looks:
         assert set(differences(look).values()) <= {0}, (look.report.asset, differences(look))
 
 
