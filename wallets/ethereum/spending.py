@@ -146,7 +146,11 @@ class Spending:
         if gas <= most:
             return gas
         asked = f"needs {gas} gas, and at most {most} is given"
-        raise InvalidInput("/call", asked) if spend.call is not None else InvalidAddress("/address", asked)
+        raise (
+            InvalidInput("/call", asked, "call_refused")
+            if spend.call is not None
+            else InvalidAddress("/address", asked)
+        )
 
     def sign(self, proposal: Proposal, spend: Spend) -> SignedTransaction:
         draft = read_payload(proposal.payload)
